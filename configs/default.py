@@ -1,0 +1,94 @@
+"""Every key that an experiment may set, with its unit. Other configs start from this one and change what they vary.
+
+Command: ``python main.py pretrain --config=configs/default.py --workdir=runs/default``.
+Hardware, wall time, result: see the configs that describe experiments; this one only names the keys.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The default configuration: contrastive loss on the embedded digits."""
+    config = ConfigDict()
+    config.seed = 0  # one integer; parameters, data order and augmentation follow from it
+
+    config.data = data = ConfigDict()
+    data.name = "digits"  # digits | any TFDS image-classification set | folder:/path | npz:/path
+    data.data_dir = ""  # first place to look in; then $JAXCL_DATA_DIR, then the directory of TFDS
+    data.train_split = "train"
+    data.test_split = "test"
+    data.image_size = 16  # pixels: side of the crops that the encoder sees
+    data.mean = (0.0,)  # per channel, of pixels in [0, 1]; one value serves all channels
+    data.std = (1.0,)
+
+    config.augment = augment = ConfigDict()
+    augment.crop_scale = (0.5, 1.0)  # share of the image area; (1.0, 1.0) with ratio (1.0, 1.0): no crop
+    augment.crop_ratio = (0.75, 4 / 3)  # width / height
+    augment.flip = 0.0  # probability of a horizontal flip
+    augment.jitter = 0.0  # probability of colour jitter
+    augment.brightness = 0.4  # strengths of the jitter, as torchvision's ColorJitter takes them
+    augment.contrast = 0.4
+    augment.saturation = 0.0  # colour images only
+    augment.hue = 0.0  # colour images only
+    augment.grayscale = 0.0  # probability; colour images only
+    augment.blur = 0.0  # probability of a Gaussian blur
+    augment.blur_sigma = (0.1, 2.0)  # pixels
+
+    config.model = model = ConfigDict()
+    model.name = "small_conv"  # small_conv | resnet18 | resnet50
+    model.width = 1.0  # multiplies the channels of every layer
+    model.channels = (12, 24, 48, 24)  # small_conv: output channels of its 4x4 stride-2 convolutions
+    model.batch_norm = False  # small_conv: BatchNorm after each convolution (ResNets always have it)
+    model.pool = "flatten"  # small_conv: flatten | mean
+    model.stem = "cifar"  # ResNets: cifar (3x3, stride 1, no pool) | imagenet (7x7, stride 2, pool)
+    model.head = "linear"  # linear | mlp
+    model.hidden = 512  # units of the MLP head's hidden layer
+    model.dimension = 128  # of the projection, on the unit sphere
+    model.dtype = "float32"  # of the encoder's computation; parameters, statistics and loss are float32
+
+    config.loss = loss = ConfigDict()
+    loss.name = "contrastive"  # a key of jaxcl.losses.LOSSES
+    loss.temperature = 0.1  # divides the cosine similarities
+    # Constants of single losses; a loss takes those that its signature names.
+    loss.num_negatives = 64  # hard, hard_simple: K nearest negatives of each anchor
+
+    config.candidates = candidates = ConfigDict()
+    candidates.kind = "batch"  # batch | memory_bank
+    candidates.views = "both"  # batch: both (NT-Xent) | cross (anchors of one view, candidates of the other)
+    candidates.momentum = 0.5  # memory_bank: slot <- normalise(m * slot + (1 - m) * feature)
+    candidates.initial = "random"  # memory_bank: random | encoded (one pass of the initial encoder)
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.name = "adam"  # sgd | adam | adamw | lars
+    optimizer.learning_rate = 1e-3  # absolute, not per 256 images
+    optimizer.momentum = 0.9  # sgd, lars
+    optimizer.betas = (0.9, 0.999)  # adam, adamw
+    optimizer.weight_decay = 0.0  # coupled (added to the gradient) for sgd and adam, decoupled for adamw
+    optimizer.schedule = "cosine"  # constant | step | cosine
+    optimizer.boundaries = ()  # step: epochs after which the rate is multiplied by factor
+    optimizer.factor = 0.1
+    optimizer.warmup_epochs = 0.0  # linear, from zero
+
+    config.train = train = ConfigDict()
+    train.batch_size = 256  # images in the global batch, over all devices and hosts
+    train.epochs = 60.0  # over images, not views
+    train.steps = 0  # if positive, replaces epochs
+    train.log_every = 20  # steps
+    train.checkpoint_every = 200  # steps
+    train.keep = 2  # checkpoints
+
+    config.evaluate = evaluate = ConfigDict()
+    evaluate.batch_size = 512  # images, over all devices
+    evaluate.features = "backbone"  # what the probe reads: backbone | projection
+    evaluate.standardize = True  # features to zero mean and unit variance of the training split
+    evaluate.solver = "lbfgs"  # lbfgs (convex, to convergence) | sgd (Wang & Liu's recipe)
+    evaluate.penalty = 1e-4  # lbfgs: L2 penalty on the weights, per-example mean objective
+    evaluate.sgd_epochs = 100  # sgd: as Wang & Liu, lr 30 x0.2 at 40/60/80 of 100, momentum 0.9
+    evaluate.sgd_learning_rate = 30.0
+    evaluate.sgd_batch_size = 256
+    evaluate.neighbors = 200  # kNN; at most a tenth of the training images is used
+    evaluate.knn_temperature = 0.07
+    evaluate.baselines = True  # also probe raw pixels and the untrained encoder
+    evaluate.count = 2000  # test images that `analyze` measures pairs of
+
+    return config.lock()

@@ -1,0 +1,70 @@
+"""The mesh: the only file that names it. Everything else says "per device", "global" or "everywhere" in its words.
+
+The mesh has Explicit axes (the default of `jax.make_mesh`): forgetting to gather the candidates is then an error when
+the step is traced, not a silently smaller set of negatives.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+DATA = "data"  # the axis over which the global batch is split
+SPLIT = PartitionSpec(DATA)
+EVERYWHERE = PartitionSpec()
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh with one axis, ``data``, over the given devices (all of them if None)."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (DATA,), devices=tuple(devices))
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array whose first axis is the global batch."""
+    return NamedSharding(mesh, SPLIT)
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array that every device holds whole."""
+    return NamedSharding(mesh, EVERYWHERE)
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+    """Put a tree of host arrays on every device."""
+    return jax.device_put(tree, everywhere(mesh))
+
+
+def global_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Make one global array ``[b@data, ...]`` of every process's part ``[b/P, ...]``."""
+    return {
+        name: jax.make_array_from_process_local_data(split(mesh), value)
+        for name, value in batch.items()
+    }
+
+
+def gather(array: jax.Array) -> jax.Array:
+    """Inside a jitted step: the global array ``[n@data, ...]`` whole on every device ``[n, ...]``."""
+    return jax.reshard(array, PartitionSpec(*(None,) * array.ndim))
+
+
+def per_device(function: Callable, mesh: Mesh, split_arguments: Sequence[bool]) -> Callable:
+    """Let every device apply ``function`` to its own rows.
+
+    Args:
+      function: takes the device's rows of the split arguments and the whole of the others; returns rows.
+      mesh: of the arrays.
+      split_arguments: for each argument, whether its first axis is split over the devices.
+
+    Returns:
+      The function of global arrays. Differentiate it outside, never inside ``function``.
+    """
+    specs = tuple(SPLIT if is_split else EVERYWHERE for is_split in split_arguments)
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=SPLIT)
+
+
+def first_row(count: int) -> jax.Array:
+    """Inside `per_device`: the global number of this device's first row, when each device has ``count``."""
+    return jax.lax.axis_index(DATA) * count
