@@ -1,0 +1,39 @@
+"""sRGB to CIE L*a*b* under the D65 white point (2 degree observer), the colour space of the two streams L and ab."""
+
+import jax
+import jax.numpy as jnp
+
+# Linear sRGB (ITU-R BT.709 primaries) to XYZ, rows X, Y, Z.
+_TO_XYZ = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+_WHITE = (0.95047, 1.0, 1.08883)
+
+
+def rgb_to_lab(images: jax.Array) -> jax.Array:
+    """Converts sRGB ``[..., 3]`` in [0, 1] to float32 ``[..., 3]``: L in [0, 100], a and b about -108 to 98.
+
+    >>> rgb_to_lab(jnp.ones((1, 3))).round(1) + 0.0
+    Array([[100.,   0.,   0.]], dtype=float32)
+    """
+    images = jnp.asarray(images, jnp.float32)
+    # Both branches stay finite: the power only ever sees a positive number.
+    linear = jnp.where(
+        images > 0.04045,
+        jnp.power((jnp.maximum(images, 0.04045) + 0.055) / 1.055, 2.4),
+        images / 12.92,
+    )
+    red, green, blue = linear[..., 0], linear[..., 1], linear[..., 2]
+    x, y, z = (
+        _cube_root((row[0] * red + row[1] * green + row[2] * blue) / white)
+        for row, white in zip(_TO_XYZ, _WHITE, strict=True)
+    )
+    return jnp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def _cube_root(t: jax.Array) -> jax.Array:
+    """The CIE function: a cube root with a straight line below (6/29)^3, where its slope would run to infinity."""
+    edge = (6 / 29) ** 3
+    return jnp.where(t > edge, jnp.cbrt(jnp.maximum(t, edge)), t * (29 / 6) ** 2 / 3 + 4 / 29)

@@ -1,0 +1,143 @@
+"""Image sets by name, as one record that is indexed by position; nothing here needs TensorFlow or reads an environment variable.
+
+Names:
+
+* ``digits``: the embedded set, prepared in the cache directory at first use;
+* ``cifar10``, ``imagenet2012``, ``name/config:1.0.0``: a set that TensorFlow Datasets left prepared (array_record);
+* ``folder:/path``: ``/path/<split>/<class>/*.png`` (or jpg);
+* ``npz:/path``: arrays ``<split>_images`` and ``<split>_labels`` in one file.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from jaxcl.data import files, prepared
+
+Progress = Callable[[int, int], None]
+
+_BLOCK = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of an image set. Indexing with int positions ``[k]`` gives a batch as a dictionary of arrays.
+
+    Attributes:
+      name: the name it was asked for by.
+      split: the split expression.
+      image_shape: ``(h, w, c)`` of every image.
+      class_names: one name for each class; empty where the set has no labels.
+      images: uint8 ``[len, h, w, c]`` where the set is held in memory, else None.
+      labels: int32 ``[len]`` where the set is held in memory, else None; -1 means unlabelled.
+    """
+
+    name: str
+    split: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    length: int
+    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = dataclasses.field(repr=False)
+    images: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def in_memory(self) -> bool:
+        return self.images is not None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, indices: np.ndarray | Sequence[int]) -> dict[str, np.ndarray]:
+        """``{"image": uint8 [k, h, w, c], "label": int32 [k], "index": int32 [k]}``."""
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(
+                f"a source is indexed by a list of int positions, not by {indices.dtype}{list(indices.shape)}"
+            )
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.length:
+            raise IndexError(
+                f"positions of {self.name}/{self.split} run from 0 to {self.length - 1}"
+            )
+        images, labels = self.read(indices)
+        return {"image": images, "label": labels, "index": indices.astype(np.int32)}
+
+
+def load_source(
+    name: str,
+    split: str,
+    *,
+    data_dir: str | pathlib.Path | Sequence[str | pathlib.Path] | None = None,
+    in_memory: bool | Literal["auto"] = "auto",
+    memory_limit: int = 2**30,
+    size: int | None = None,
+    cache_dir: str | pathlib.Path | None = None,
+    progress: Progress | None = None,
+) -> Source:
+    """Opens one split of a set by name.
+
+    Args:
+      name: see the module's docstring.
+      split: ``"train"``, or an expression such as ``"train[:10%]"`` or ``"train+test"``.
+      data_dir: the folder or folders in which prepared sets are looked for, in order; TensorFlow Datasets' own comes last.
+      in_memory: decode everything once into memory; ``"auto"`` does so when that takes at most ``memory_limit`` bytes.
+      memory_limit: bytes of decoded pixels.
+      size: when given, every image is resized on the host to this shorter side and its centre square is kept. Needed for
+        sets whose images differ in size; choose it larger than the training crop (256 for crops of 224), because what
+        is cut off here no crop can show.
+      cache_dir: where the embedded set is kept; ``~/.cache/jaxcl`` by default.
+      progress: called with (images done, images in all) while a set is decoded into memory.
+
+    Raises:
+      ValueError: for a set that is unknown or not prepared, an unknown split, or images that differ in size.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "folder":
+        source = files.open_folder(name, split, pathlib.Path(path).expanduser(), size)
+    elif kind == "npz":
+        source = files.open_npz(name, split, pathlib.Path(path).expanduser(), size)
+    else:
+        cache = pathlib.Path(cache_dir) if cache_dir else pathlib.Path.home() / ".cache" / "jaxcl"
+        source = prepared.open_prepared(name, split, _folders(data_dir), cache, size)
+    opened = Source(name, split, *source)
+    if len(opened) == 0:
+        raise ValueError(f"the split {split!r} of {name!r} holds no images")
+    decoded_bytes = len(opened) * int(np.prod(opened.image_shape))
+    if in_memory is True or (in_memory == "auto" and decoded_bytes <= memory_limit):
+        return _decode_all(opened, progress)
+    return opened
+
+
+def _folders(
+    data_dir: str | pathlib.Path | Sequence[str | pathlib.Path] | None,
+) -> list[pathlib.Path]:
+    if data_dir is None:
+        return []
+    if isinstance(data_dir, str | pathlib.Path):
+        data_dir = [data_dir]
+    return [pathlib.Path(folder).expanduser() for folder in data_dir]
+
+
+def _decode_all(source: Source, progress: Progress | None) -> Source:
+    count = len(source)
+    images = np.empty((count, *source.image_shape), np.uint8)
+    labels = np.empty((count,), np.int32)
+    for start in range(0, count, _BLOCK):
+        stop = min(start + _BLOCK, count)
+        images[start:stop], labels[start:stop] = source.read(np.arange(start, stop))
+        if progress is not None:
+            progress(stop, count)
+    images.flags.writeable = False
+    labels.flags.writeable = False
+
+    def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return images[indices], labels[indices]
+
+    return dataclasses.replace(source, read=read, images=images, labels=labels)

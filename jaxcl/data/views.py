@@ -1,0 +1,42 @@
+"""How many views of an image the loss sees, and the split of a view into lightness and colour."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcl.data import augment as augmentation
+
+
+def two_crops(
+    key: jax.Array, images: jax.Array, indices: jax.Array, *, size: int, **settings
+) -> jax.Array:
+    """Two independent random views of each image.
+
+    Args:
+      key: one key for the step.
+      images: uint8 ``[b, h, w, c]``.
+      indices: int32 ``[b]``, the position of each image in its set.
+      size: height and width of a view.
+      **settings: of :func:`jaxcl.data.augment.augment`.
+
+    Returns:
+      float32 ``[b, 2, size, size, c]`` in [0, 1]. Flattened over the first two axes, the positive of row i is i XOR 1.
+    """
+    return several(key, images, indices, num_views=2, size=size, **settings)
+
+
+def single(
+    key: jax.Array, images: jax.Array, indices: jax.Array, *, size: int, **settings
+) -> jax.Array:
+    """One random view of each image, ``[b, 1, size, size, c]``; see :func:`two_crops`."""
+    return several(key, images, indices, num_views=1, size=size, **settings)
+
+
+def several(
+    key: jax.Array, images: jax.Array, indices: jax.Array, *, num_views: int, size: int, **settings
+) -> jax.Array:
+    """``num_views`` independent random views of each image, ``[b, num_views, size, size, c]``; see :func:`two_crops`."""
+    views = [
+        augmentation.augment(key, images, indices, view, size=size, **settings)
+        for view in range(num_views)
+    ]
+    return jnp.stack(views, axis=1)
