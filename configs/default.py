@@ -17,7 +17,9 @@ def get_config() -> ConfigDict:
     data.data_dir = ""  # first place to look in; then $JAXCL_DATA_DIR, then the directory of TFDS
     data.train_split = "train"
     data.test_split = "test"
+    data.resize = 0  # pixels: shorter side to which the host resizes images (0: as they are)
     data.image_size = 16  # pixels: side of the crops that the encoder sees
+    data.upscale = True  # whether images smaller than image_size may be enlarged
     data.mean = (0.0,)  # per channel, of pixels in [0, 1]; one value serves all channels
     data.std = (1.0,)
 

@@ -4,6 +4,7 @@ A config file has ``get_config([argument])`` and, where it describes a grid, ``s
 nothing of what the keys mean.
 """
 
+import ast
 import difflib
 import importlib.util
 import inspect
@@ -55,6 +56,21 @@ def override(config: ConfigDict, overrides: Overrides) -> ConfigDict:
         with node.unlocked():
             node[leaf] = _coerce(name, value, known[name])
     return config.lock()
+
+
+def parse_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Overrides as typed on a command line, read as the type that stands in ``config``."""
+    known = dict(flatten(config))
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if isinstance(known.get(name), str):
+            values[name] = text
+            continue
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = {"true": True, "false": False}.get(text.lower(), text)
+    return values
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -68,3 +68,8 @@ def per_device(function: Callable, mesh: Mesh, split_arguments: Sequence[bool]) 
 def first_row(count: int) -> jax.Array:
     """Inside `per_device`: the global number of this device's first row, when each device has ``count``."""
     return jax.lax.axis_index(DATA) * count
+
+
+def split_rows(count: int) -> jax.Array:
+    """Inside a jitted step: the row numbers ``[count@data]``, each device holding those of its own rows."""
+    return jax.reshard(jax.numpy.arange(count, dtype=jax.numpy.int32), SPLIT)

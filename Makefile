@@ -1,0 +1,42 @@
+# Two commands do all their own set-up: `make demo` and `make test`. Nothing but Python >= 3.11 and make is asked of the
+# machine. Another Python: `make test PYTHON=python3.12` (its environment is kept apart).
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ifeq ($(VERSION),)
+$(error no $(PYTHON) on this machine; say which one: make PYTHON=python3.12)
+endif
+# The first Python asked for gets .venv; others stand beside it.
+VENV ?= $(if $(filter command,$(origin PYTHON)),.venv-$(VERSION),.venv)
+RUN := $(VENV)/bin/python
+DEMO ?= runs/demo
+
+.PHONY: demo test test-all lint types check clean
+.DELETE_ON_ERROR:
+
+$(VENV)/ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxcl needs Python 3.11 or newer; this is %d.%d" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(RUN) main.py sweep --config=configs/digits.py --workdir=$(DEMO)
+
+test: $(VENV)/ready
+	$(RUN) -m pytest -q
+
+test-all: $(VENV)/ready
+	$(RUN) -m pytest -q --slow
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/ready
+	$(RUN) -m pyright --pythonpath $(RUN)
+
+check: lint types test-all
+
+clean:
+	rm -rf .venv .venv-* *.egg-info .pytest_cache .ruff_cache

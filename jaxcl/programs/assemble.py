@@ -1,0 +1,266 @@
+"""From a configuration to the parts of a run, as plain values; and the checks that come before any compilation."""
+
+import functools
+import inspect
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from jaxcl import sharding
+from jaxcl.config import suggest
+from jaxcl.data import augment, sources, views
+from jaxcl.losses import LOSSES
+from jaxcl.models import MODELS, Model, build_model
+from jaxcl.training.candidates import Candidates, build_candidates
+from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule
+from jaxcl.training.state import Hyper
+from jaxcl.training.step import Parts, Step, build_step
+
+# What the compiled step does not depend on: traced inputs, and the programs that come after.
+TRACED = ("seed", "loss.temperature", "optimizer.learning_rate")
+
+
+class Length(NamedTuple):
+    """How long a run is.
+
+    Attributes:
+      steps: of the run.
+      steps_per_epoch: whole batches in the training split; the rest of an epoch is dropped.
+    """
+
+    steps: int
+    steps_per_epoch: int
+
+
+def data_dirs(config: ConfigDict) -> tuple[str, ...]:
+    """Where prepared data sets are looked for, first to last."""
+    named = (config.data.data_dir, os.environ.get("JAXCL_DATA_DIR", ""))
+    named += (os.environ.get("TFDS_DATA_DIR", ""), str(pathlib.Path.home() / "tensorflow_datasets"))
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+@functools.lru_cache(maxsize=8)
+def _source(name: str, split: str, dirs: tuple[str, ...], size: int) -> sources.Source:
+    return sources.load_source(name, split, data_dir=dirs, size=size or None)
+
+
+def source(config: ConfigDict, split: str) -> sources.Source:
+    """The images of ``train_split`` or ``test_split``; kept for the next cell of a grid."""
+    return _source(config.data.name, split, data_dirs(config), config.data.resize)
+
+
+def check_names(config: ConfigDict) -> None:
+    """Raise `ValueError` for an unknown name or an impossible number, before the data is looked for."""
+    known = (
+        ("loss.name", LOSSES),
+        ("model.name", MODELS),
+        ("optimizer.name", OPTIMIZERS),
+        ("optimizer.schedule", SCHEDULES),
+        ("candidates.kind", ("batch", "memory_bank")),
+        ("evaluate.features", ("backbone", "projection")),
+        ("evaluate.solver", ("lbfgs", "sgd")),
+        ("candidates.initial", ("random", "encoded")),
+    )
+    for name, names in known:
+        section, leaf = name.split(".")
+        value = config[section][leaf]
+        if value not in names:
+            raise ValueError(f"unknown {name} {value!r}{suggest(value, names)}")
+    temperature = config.loss.temperature
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(
+            f"loss.temperature must be positive and finite, got {temperature}; it divides the similarities (0.05 to 1 is usual)"
+        )
+    rate = config.optimizer.learning_rate
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(f"optimizer.learning_rate must be finite and not negative, got {rate}")
+    if not config.train.steps and config.train.epochs <= 0:
+        raise ValueError(f"train.epochs must be positive, got {config.train.epochs}")
+
+
+def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
+    """Raise `ValueError` for whatever else can be known to be wrong before anything compiles.
+
+    Args:
+      config: of the run, its names already checked.
+      train: its training images.
+      devices: over which the global batch is split.
+    """
+    for name, batch in (("train", config.train.batch_size), ("evaluate", config.evaluate.batch_size)):
+        if batch <= 0 or batch % devices:
+            below, above = batch // devices * devices, (batch // devices + 1) * devices
+            fits = f"{below} and {above} do" if below > 0 else f"{above} does"
+            raise ValueError(
+                f"{name}.batch_size {batch} does not divide over {devices} devices; {fits}"
+            )
+    if config.train.batch_size > len(train):
+        raise ValueError(
+            f"train.batch_size {config.train.batch_size} is more than the {len(train)} training images of {train.name}"
+        )
+    _check_images(config, train)
+    _check_negatives(config, train)
+
+
+def _check_images(config: ConfigDict, train: sources.Source) -> None:
+    height, width, channels = train.image_shape
+    size = config.data.image_size
+    if min(height, width) < size and not config.data.upscale:
+        raise ValueError(
+            f"images of {train.name} are {height}x{width}, smaller than data.image_size {size}; "
+            "lower it, or set data.upscale to enlarge them"
+        )
+    for name in ("mean", "std"):
+        if len(config.data[name]) not in (1, channels):
+            raise ValueError(
+                f"data.{name} has {len(config.data[name])} values for images of {channels} channels"
+            )
+    augment.check_augment(channels=channels, size=size, **_augmentation(config))
+
+
+def _check_negatives(config: ConfigDict, train: sources.Source) -> None:
+    have = candidates(config, train).num_negatives
+    if have < 1:
+        raise ValueError(f"train.batch_size {config.train.batch_size} leaves an anchor no negative")
+    wanted = loss_constants(config).get("num_negatives")
+    if wanted is not None and not 1 <= wanted <= have:
+        raise ValueError(
+            f"loss.num_negatives {wanted} is out of range: each anchor has {have} negatives "
+            f"(candidates.kind {config.candidates.kind!r})"
+        )
+
+
+def loss_constants(config: ConfigDict) -> dict[str, Any]:
+    """Those values below ``config.loss`` that the loss takes as constants."""
+    parameters = inspect.signature(LOSSES[config.loss.name]).parameters
+    taken = (name for name in config.loss if name in parameters)
+    return {name: config.loss[name] for name in taken if name not in ("name", "temperature")}
+
+
+def loss(config: ConfigDict) -> Callable[..., jax.Array]:
+    """The loss with its constants bound."""
+    return functools.partial(LOSSES[config.loss.name], **loss_constants(config))
+
+
+def model(config: ConfigDict) -> Model:
+    """The encoder with its head."""
+    return build_model(**config.model)
+
+
+def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
+    """Where the negatives come from."""
+    return build_candidates(
+        config.candidates.kind,
+        batch_size=config.train.batch_size,
+        size=len(train),
+        dimension=config.model.dimension,
+        views=config.candidates.views,
+        momentum=config.candidates.momentum,
+    )
+
+
+def _augmentation(config: ConfigDict) -> dict[str, Any]:
+    a = config.augment
+    return {
+        "crop_scale": a.crop_scale,
+        "crop_ratio": a.crop_ratio,
+        "flip": a.flip,
+        "jitter": (a.jitter, a.brightness, a.contrast, a.saturation, a.hue),
+        "grayscale": a.grayscale,
+        "blur_prob": a.blur,
+        "blur_sigma": a.blur_sigma,
+    }
+
+
+def make_views(config: ConfigDict, count: int) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """(key, images, index) -> ``count`` random, normalised views of each image ``[b, v, h, w, c]``."""
+    settings = _augmentation(config)
+    mean, std = config.data.mean, config.data.std
+
+    def make(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
+        made = views.random_views(
+            key, images, index, views=count, size=config.data.image_size, **settings
+        )
+        return augment.normalize_images(made, mean, std)
+
+    return make
+
+
+def center(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+    """Images as the evaluation sees them: resized, cropped in the middle, normalised; no randomness."""
+
+    def make(images: jax.Array) -> jax.Array:
+        made = augment.center_view(images, config.data.image_size)
+        return augment.normalize_images(made, config.data.mean, config.data.std)
+
+    return make
+
+
+def length(config: ConfigDict, train: sources.Source) -> Length:
+    """How long the run is."""
+    per_epoch = len(train) // config.train.batch_size
+    return Length(config.train.steps or round(config.train.epochs * per_epoch), per_epoch)
+
+
+def parts(config: ConfigDict, train: sources.Source) -> Parts:
+    """Everything that a step is made of."""
+    steps, per_epoch = length(config, train)
+    optimizer = config.optimizer
+    schedule = build_schedule(
+        optimizer.schedule,
+        total_steps=steps,
+        warmup_steps=round(optimizer.warmup_epochs * per_epoch),
+        boundaries=[round(epoch * per_epoch) for epoch in optimizer.boundaries],
+        factor=optimizer.factor,
+    )
+    source_of_candidates = candidates(config, train)
+    return Parts(
+        apply=model(config).apply,
+        views=make_views(config, source_of_candidates.views),
+        loss=loss(config),
+        candidates=source_of_candidates,
+        optimizer=build_optimizer(
+            optimizer.name,
+            schedule,
+            momentum=optimizer.momentum,
+            betas=optimizer.betas,
+            weight_decay=optimizer.weight_decay,
+        ),
+        schedule=schedule,
+    )
+
+
+def hyper(config: ConfigDict) -> Hyper:
+    """The traced inputs of the step."""
+    return Hyper(
+        temperature=jnp.float32(config.loss.temperature),
+        learning_rate=jnp.float32(config.optimizer.learning_rate),
+        key=jax.random.fold_in(jax.random.key(config.seed), 1),
+    )
+
+
+_STEPS: dict[str, Step] = {}
+
+
+def step(config: ConfigDict, train: sources.Source, mesh: jax.sharding.Mesh) -> Step:
+    """The jitted step of a config; cells that differ only in traced inputs get the same one, compiled once."""
+    static = config.to_dict()
+    static.pop("evaluate")
+    for name in TRACED:
+        section, _, leaf = name.rpartition(".")
+        (static[section] if section else static).pop(leaf)
+    key = json.dumps([static, len(train), str(mesh.devices.tolist())])
+    if key not in _STEPS:
+        _STEPS[key] = build_step(parts(config, train), mesh)
+    return _STEPS[key]
+
+
+def mesh() -> jax.sharding.Mesh:
+    """All devices of all hosts."""
+    return sharding.make_mesh()

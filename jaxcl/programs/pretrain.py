@@ -1,0 +1,150 @@
+"""Pretrain one configuration; started again on the same directory, go on where it stopped."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import rich.console
+from ml_collections import ConfigDict
+
+from jaxcl import sharding
+from jaxcl.data import pipeline, sources
+from jaxcl.losses import normalize
+from jaxcl.models import count_parameters
+from jaxcl.programs import assemble, workdir as directory
+from jaxcl.programs.embed import embed
+from jaxcl.training.checkpoint import Checkpoints, abstract_like
+from jaxcl.training.log import Console, MetricsFile, Silence
+from jaxcl.training.loop import train as run_loop
+from jaxcl.training.state import TrainState, from_items, init_state, to_items
+
+
+def run(
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    *,
+    force: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Pretrain to the end of the configured run.
+
+    Args:
+      config: locked configuration.
+      workdir: the run directory; a run of the same config in it is resumed.
+      force: move a run of another config aside instead of refusing.
+      console: None for the terminal.
+
+    Returns:
+      ``{"step": steps of the run, "resumed_from": steps that were already taken}``.
+
+    Raises:
+      ValueError: a mistake in the configuration, found before anything compiles.
+      Preempted: SIGTERM came; the state is saved.
+      NonFiniteLoss: with the step and the last good checkpoint.
+    """
+    console = console or terminal()
+    workdir = pathlib.Path(workdir)
+    mesh = assemble.mesh()
+    train = check(config)
+    resuming = directory.open_for_training(workdir, config, force)
+    steps, per_epoch = assemble.length(config, train)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep)
+    if steps in checkpoints.steps():
+        console.print(f"{workdir} is done: {steps} steps")
+        checkpoints.close()
+        return {"step": steps, "resumed_from": steps}
+    with jax.set_mesh(mesh):
+        state, start = initial_state(config, train, mesh), 0
+        console.print(opening(config, train, mesh, steps, state))
+        if resuming:
+            abstract = abstract_like(to_items(state))
+            found = checkpoints.restore_newest_whole(abstract, console.print)
+            if found is not None:
+                start, state = found[0], from_items(found[1])
+                console.print(f"resuming {workdir} at step {start} of {steps}")
+        if start < steps:
+            batches = pipeline.batches(
+                train,
+                batch_size=config.train.batch_size,
+                seed=config.seed,
+                start_step=start,
+                num_steps=steps,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            )
+            writes = jax.process_index() == 0
+            run_loop(
+                assemble.step(config, train, mesh),
+                state,
+                batches,
+                sharding.place(assemble.hyper(config), mesh),
+                mesh,
+                start=start,
+                num_steps=steps,
+                batch_size=config.train.batch_size,
+                steps_per_epoch=per_epoch,
+                log_every=config.train.log_every,
+                checkpoint_every=config.train.checkpoint_every,
+                checkpoints=checkpoints,
+                metrics=MetricsFile(workdir / "metrics.jsonl", start) if writes else None,
+                console=console,
+            )
+    checkpoints.close()
+    return {"step": steps, "resumed_from": start}
+
+
+def check(config: ConfigDict) -> sources.Source:
+    """Raise `ValueError` for any mistake that can be found before something compiles; the training images."""
+    assemble.check_names(config)
+    train = assemble.source(config, config.data.train_split)
+    assemble.check(config, train, jax.device_count())
+    return train
+
+
+def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> TrainState:
+    """The state before the first step: a function of config and seed alone."""
+    channels = train.image_shape[2]
+    shape = (config.data.image_size, config.data.image_size, channels)
+    key = jax.random.key(config.seed)
+    model, parts = assemble.model(config), assemble.parts(config, train)
+
+    @jax.jit
+    def init(key):
+        variables = model.init(jax.random.fold_in(key, 0), shape)
+        bank = parts.candidates.init(jax.random.fold_in(key, 2))
+        return init_state(variables, parts.optimizer, bank)
+
+    state = sharding.place(init(key), mesh)
+    if config.candidates.kind == "memory_bank" and config.candidates.initial == "encoded":
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        projections = embed(config, train, variables, mesh).projection
+        bank = sharding.place(normalize(jnp.asarray(projections)), mesh)
+        state = state._replace(candidates=bank)
+    return state
+
+
+def opening(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int, state: TrainState) -> str:
+    """What a run is, in a few lines."""
+    candidates = assemble.candidates(config, train)
+    kind = mesh.devices.flat[0].device_kind
+    optimizer = config.optimizer
+    return "\n".join(
+        [
+            f"{config.loss.name}, temperature {config.loss.temperature:g}, seed {config.seed}, on {train.name} "
+            f"({len(train):,} images {'x'.join(map(str, train.image_shape))})",
+            f"  devices              {mesh.size} x {kind}, {jax.process_count()} process(es)",
+            f"  global batch         {config.train.batch_size} images, {candidates.views} view(s) of each, "
+            f"{config.train.batch_size // mesh.size} images on each device",
+            f"  candidates           {config.candidates.kind}: {candidates.num_anchors:,} anchors, "
+            f"{candidates.num_negatives:,} negatives for each",
+            f"  parameters           {count_parameters(state.params):,} ({config.model.name})",
+            f"  steps                {steps:,} ({steps * config.train.batch_size / len(train):.1f} epochs), "
+            f"{optimizer.name} {optimizer.learning_rate:g}, {optimizer.schedule}",
+        ]
+    )
+
+
+def terminal() -> Console:
+    """The console of process 0; silence elsewhere."""
+    return rich.console.Console(highlight=False, soft_wrap=True) if jax.process_index() == 0 else Silence()

@@ -1,0 +1,97 @@
+"""A config's grid: pretrain, probe and analyze every cell, then write the report.
+
+Cells that are done are skipped, so the same command resumes a grid; cells whose compiled step is the same share one
+compilation (temperature, seed and learning rate are traced inputs of the step).
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxcl.config import override
+from jaxcl.programs import analyze, pretrain, probe, report, theory
+from jaxcl.programs.workdir import read_rows
+from jaxcl.training.log import Console
+
+Cell = Mapping[str, Any]
+
+
+def cell_name(cell: Cell) -> str:
+    """The cell's directory: ``name=hard,temperature=0.1,seed=0``; ``run`` for the empty cell."""
+    parts = (f"{name.rpartition('.')[2]}={value}" for name, value in cell.items())
+    return ",".join(parts).replace("/", "-").replace(" ", "") or "run"
+
+
+def show(config: ConfigDict, cells: Sequence[Cell]) -> None:
+    """Print the cells, each with its number and overrides, once all have been checked against the config."""
+    for number, cell in enumerate(cells):
+        override(config, cell)
+        flags = " ".join(f"--config.{name}={value}" for name, value in cell.items())
+        print(f"{number:4d}  {cell_name(cell)}  {flags}")
+
+
+def run(
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    *,
+    cells: Sequence[Cell],
+    only: int | None = None,
+    force: bool = False,
+    console: Console | None = None,
+) -> pathlib.Path:
+    """Run a grid.
+
+    Args:
+      config: what the cells have in common.
+      workdir: its root; each cell gets a directory below it.
+      cells: flat overrides of each cell.
+      only: run only the cell of this number.
+      force: move runs of other configs aside instead of refusing.
+      console: None for the terminal.
+
+    Returns:
+      The report's page.
+
+    Raises:
+      ValueError: a mistake in the grid, found before the first cell runs.
+    """
+    console = console or pretrain.terminal()
+    root = pathlib.Path(workdir)
+    if only is not None and not 0 <= only < len(cells):
+        raise ValueError(f"--cell {only} is out of range: the grid has cells 0 to {len(cells) - 1}")
+    configs = [override(config, cell) for cell in cells]
+    chosen = range(len(cells)) if only is None else [only]
+    for number in chosen:
+        pretrain.check(configs[number])
+    baselines: set[str] = set()
+    for count, number in enumerate(chosen):
+        cell, name = configs[number], cell_name(cells[number])
+        console.print(f"[{count + 1}/{len(chosen)}] {name}")
+        run_cell(cell, root / name, baselines=_first(cell, baselines), force=force, console=console)
+    theory.run(root / "theory")
+    return report.run(root)
+
+
+def run_cell(
+    config: ConfigDict, workdir: pathlib.Path, *, baselines: bool, force: bool, console: Console
+) -> None:
+    """Pretrain, probe and analyze one cell, as far as that is not done."""
+    summary = pretrain.run(config, workdir, force=force, console=console)
+    done = {row["program"] for row in read_rows(workdir) if row["step"] == summary["step"]}
+    if "probe" not in done:
+        probe.run(config, workdir, baselines=baselines, console=console)
+    if "analyze" not in done:
+        analyze.run(config, workdir, console=console)
+
+
+def _first(config: ConfigDict, seen: set[str]) -> bool:
+    """Whether this is the first cell with its data, encoder and seed: it alone probes the untrained encoder and pixels."""
+    plain = config.to_dict()
+    key = json.dumps([plain["data"], plain["model"], plain["seed"], plain["evaluate"]])
+    if not config.evaluate.baselines or key in seen:
+        return False
+    seen.add(key)
+    return True

@@ -1,0 +1,141 @@
+"""The run directory: who owns it, what was run in it, and the rows that programs append."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxcl import config as configs
+from jaxcl.training.log import read_lines
+
+EVALUATION = ("evaluate.",)  # what may change between two programs on one run
+
+
+def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = False) -> bool:
+    """Claim a directory for a run of this config, before anything compiles.
+
+    Args:
+      workdir: made if absent.
+      config: of the run.
+      force: if the directory holds a run of another config, move that run aside (to ``<workdir>.old-N``) instead of
+        refusing. Nothing is deleted.
+
+    Returns:
+      Whether the directory already holds this run, so that it is resumed.
+
+    Raises:
+      ValueError: it holds a run of another config, or cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write to workdir {workdir}: {error.strerror or error}") from None
+    path = workdir / "config.json"
+    if not path.is_file():
+        if jax.process_index() == 0:
+            write_json(workdir / "environment.json", environment())
+            write_text(path, configs.to_json(config))
+        return False
+    difference = configs.first_difference(
+        configs.from_json(path.read_text()), config, ignore=EVALUATION
+    )
+    if difference is None:
+        return True
+    name, old, new = difference
+    if not force:
+        raise ValueError(
+            f"{workdir} holds a run of another config: {name} is {old!r} there and {new!r} here; "
+            "choose another --workdir, or --force to move that run aside"
+        )
+    aside = next(
+        p for p in (workdir.with_name(f"{workdir.name}.old-{i}") for i in range(1, 1000))
+        if not p.exists()
+    )
+    shutil.move(workdir, aside)
+    return open_for_training(workdir, config)
+
+
+def load_config(workdir: pathlib.Path) -> ConfigDict:
+    """The configuration of the run in a directory.
+
+    Raises:
+      ValueError: there is no run.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{workdir} holds no run (no config.json); pretrain one there first")
+    return configs.from_json(path.read_text())
+
+
+def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Raise `ValueError` if a config differs from the run's in more than its evaluation."""
+    difference = configs.first_difference(load_config(workdir), config, ignore=EVALUATION)
+    if difference is not None:
+        name, old, new = difference
+        raise ValueError(f"{workdir} holds another run: {name} is {old!r} there and {new!r} here")
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on besides its config: versions, revision, devices."""
+    packages = ("jaxcl", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    device = jax.devices()[0]
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "revision": _revision(),
+        "device_kind": device.device_kind,
+        "device_count": jax.device_count(),
+        "process_count": jax.process_count(),
+        "cores": os.cpu_count(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def append_rows(workdir: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    """Append rows to ``rows.jsonl``."""
+    with (workdir / "rows.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows that programs appended; [] if none."""
+    return read_lines(workdir / "rows.jsonl")
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _revision() -> str:
+    folder = pathlib.Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"

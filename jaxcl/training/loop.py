@@ -1,0 +1,147 @@
+"""The loop around the step: take a batch, step, write the previous metrics, save, and stop when told to."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcl.sharding import global_batch
+from jaxcl.training.checkpoint import Checkpoints
+from jaxcl.training.log import Console, MetricsFile, Progress
+from jaxcl.training.state import Hyper, TrainState, to_items
+from jaxcl.training.step import Step
+
+
+class Preempted(RuntimeError):
+    """The run was asked to stop (SIGTERM) and has saved its state."""
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss or its gradient is not a finite number any more."""
+
+
+class StopRequest:
+    """True once the process was asked to stop; a second request is not delayed."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    @contextlib.contextmanager
+    def on_sigterm(self) -> Iterator["StopRequest"]:
+        """Listen to SIGTERM within the block; outside the main thread, do nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+
+        def handle(number: int, frame: Any) -> None:
+            signal.signal(signal.SIGTERM, previous)
+            self._event.set()
+
+        previous = signal.signal(signal.SIGTERM, handle)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def train(
+    step: Step,
+    state: TrainState,
+    batches: Iterator[tuple[int, dict[str, np.ndarray]]],
+    hyper: Hyper,
+    mesh: jax.sharding.Mesh,
+    *,
+    start: int,
+    num_steps: int,
+    batch_size: int,
+    steps_per_epoch: int,
+    log_every: int,
+    checkpoint_every: int,
+    checkpoints: Checkpoints,
+    metrics: MetricsFile | None,
+    console: Console,
+) -> TrainState:
+    """Run from step ``start`` to ``num_steps``.
+
+    Args:
+      step: the jitted step.
+      state: after ``start`` steps.
+      batches: yields (step, this host's part of the batch) from ``start`` on.
+      hyper: traced inputs of the step.
+      mesh: of the state.
+      start: steps already taken.
+      num_steps: of the whole run.
+      batch_size: images in the global batch, for the log.
+      steps_per_epoch: for the log.
+      log_every: steps between lines of ``metrics``.
+      checkpoint_every: steps between checkpoints; the last step is always saved.
+      checkpoints: where to.
+      metrics: None on processes that write no text.
+      console: told about progress.
+
+    Returns:
+      The state after ``num_steps``.
+
+    Raises:
+      Preempted: after SIGTERM, once the state is saved.
+      NonFiniteLoss: names the step and the last good checkpoint.
+    """
+    pending: tuple[int, dict[str, jax.Array]] | None = None
+    clock, last = time.perf_counter, start
+    begun = clock()
+
+    def flush() -> str:
+        nonlocal pending, begun, last
+        if pending is None:
+            return ""
+        done, scalars = pending
+        pending = None
+        values = {name: float(value) for name, value in jax.device_get(scalars).items()}
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
+            checkpoints.wait()
+            good = checkpoints.steps()
+            raise NonFiniteLoss(
+                f"loss {values['loss']}, gradient norm {values['gradient_norm']} at step {done}; "
+                f"last good checkpoint: {f'step {good[-1]}' if good else 'none'}. "
+                "Lower optimizer.learning_rate or raise loss.temperature."
+            )
+        now = clock()
+        rate = (done - last) * batch_size / max(now - begun, 1e-9)
+        begun, last = now, done
+        row = {"step": done, "epoch": done / steps_per_epoch, **values, "images_per_second": rate}
+        if metrics is not None:
+            metrics.write(row)
+        return f"loss {values['loss']:.4f}  {rate:,.0f} images/s"
+
+    note = ""
+    with (
+        Progress("pretrain", num_steps, console, start) as progress,
+        StopRequest().on_sigterm() as stop,
+        jax.transfer_guard("disallow"),
+    ):
+        for number, batch in batches:
+            state, scalars = step(state, global_batch(batch, mesh), hyper)
+            note = flush() or note
+            done = number + 1
+            last_step, stopping = done == num_steps, bool(stop)
+            if done % log_every == 0 or last_step or stopping:
+                pending = (done, scalars)
+            if done % checkpoint_every == 0 or last_step or stopping:
+                pending = (done, scalars)
+                note = flush() or note  # a state that is not finite is never saved
+                checkpoints.save(done, to_items(state))
+            progress.update(done, note)
+            if stopping and not last_step:
+                checkpoints.wait()
+                raise Preempted(f"asked to stop: saved step {done} of {num_steps}")
+    checkpoints.wait()
+    return state
