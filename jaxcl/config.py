@@ -11,6 +11,7 @@ import inspect
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -178,5 +179,11 @@ def _module(file: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"jaxcl_config_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # A config starts from another by `from configs import default`, whatever directory the program was started in.
+    root = str(path.resolve().parent.parent)
+    sys.path.insert(0, root)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(root)
     return module

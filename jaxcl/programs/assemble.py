@@ -109,19 +109,17 @@ def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
 
 
 def _check_images(config: ConfigDict, train: sources.Source) -> None:
-    height, width, channels = train.image_shape
-    size = config.data.image_size
-    if min(height, width) < size and not config.data.upscale:
-        raise ValueError(
-            f"images of {train.name} are {height}x{width}, smaller than data.image_size {size}; "
-            "lower it, or set data.upscale to enlarge them"
-        )
     for name in ("mean", "std"):
-        if len(config.data[name]) not in (1, channels):
+        if len(config.data[name]) not in (1, train.image_shape[2]):
             raise ValueError(
-                f"data.{name} has {len(config.data[name])} values for images of {channels} channels"
+                f"data.{name} has {len(config.data[name])} values for images of {train.image_shape[2]} channels"
             )
-    augment.check_augment(channels=channels, size=size, **_augmentation(config))
+    augment.check_augment(
+        train.image_shape,
+        size=config.data.image_size,
+        upsample=config.data.upscale,
+        **config.augment,
+    )
 
 
 def _check_negatives(config: ConfigDict, train: sources.Source) -> None:
@@ -165,28 +163,13 @@ def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
     )
 
 
-def _augmentation(config: ConfigDict) -> dict[str, Any]:
-    a = config.augment
-    return {
-        "crop_scale": a.crop_scale,
-        "crop_ratio": a.crop_ratio,
-        "flip": a.flip,
-        "jitter": (a.jitter, a.brightness, a.contrast, a.saturation, a.hue),
-        "grayscale": a.grayscale,
-        "blur_prob": a.blur,
-        "blur_sigma": a.blur_sigma,
-    }
-
-
 def make_views(config: ConfigDict, count: int) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
     """(key, images, index) -> ``count`` random, normalised views of each image ``[b, v, h, w, c]``."""
-    settings = _augmentation(config)
-    mean, std = config.data.mean, config.data.std
+    settings = dict(config.augment)
+    size, mean, std = config.data.image_size, config.data.mean, config.data.std
 
     def make(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
-        made = views.random_views(
-            key, images, index, views=count, size=config.data.image_size, **settings
-        )
+        made = views.several(key, images, index, num_views=count, size=size, **settings)
         return augment.normalize_images(made, mean, std)
 
     return make
