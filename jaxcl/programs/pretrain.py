@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import rich.console
 from ml_collections import ConfigDict
 
 from jaxcl import sharding
@@ -14,8 +13,9 @@ from jaxcl.losses import normalize
 from jaxcl.models import count_parameters
 from jaxcl.programs import assemble, workdir as directory
 from jaxcl.programs.embed import embed
+from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
-from jaxcl.training.log import Console, MetricsFile, Silence
+from jaxcl.training.log import Console, MetricsFile
 from jaxcl.training.loop import train as run_loop
 from jaxcl.training.state import TrainState, from_items, init_state, to_items
 
@@ -144,7 +144,3 @@ def opening(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int,
         ]
     )
 
-
-def terminal() -> Console:
-    """The console of process 0; silence elsewhere."""
-    return rich.console.Console(highlight=False, soft_wrap=True) if jax.process_index() == 0 else Silence()

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from jaxcl.config import override
 from jaxcl.programs import analyze, pretrain, probe, report, theory
+from jaxcl.programs.terminal import terminal
 from jaxcl.programs.workdir import read_rows
 from jaxcl.training.log import Console
 
@@ -58,7 +59,7 @@ def run(
     Raises:
       ValueError: a mistake in the grid, found before the first cell runs.
     """
-    console = console or pretrain.terminal()
+    console = console or terminal()
     root = pathlib.Path(workdir)
     if only is not None and not 0 <= only < len(cells):
         raise ValueError(f"--cell {only} is out of range: the grid has cells 0 to {len(cells) - 1}")
