@@ -1,0 +1,321 @@
+"""Curves over the temperature: accuracy, uniformity, tolerance, entropy; and the plane that two of them span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jaxcl.reporting import paper
+from jaxcl.reporting.figures.picture import Picture
+from jaxcl.reporting.names import dataset_title, loss_title
+from jaxcl.reporting.quantities import (
+    ENTROPY,
+    GAP,
+    MINUS_UNIFORMITY,
+    POSITIVE,
+    TOLERANCE,
+)
+from jaxcl.reporting.statistics import Summary, summarize
+from jaxcl.reporting.study import Measured, Study
+from jaxcl.reporting.style import (
+    COLUMN,
+    GREY,
+    WIDE,
+    legend_above,
+    loss_style,
+    new_figure,
+    paper_style,
+    temperature_axis,
+    temperature_colours,
+)
+
+_BAND = (
+    "Lines: mean over {seeds}; bands: ± one standard deviation over seeds where there are several."
+)
+_DASHED = " Dashed lines: losses without a temperature."
+
+
+def accuracy_figure(study: Study) -> Picture | None:
+    """Accuracy against temperature, one line a loss (Wang & Liu, Figure 9)."""
+    readout = study.accuracy
+    if readout is None:
+        return None
+    picture = _curve_figure(
+        study, readout, "accuracy", readout.title, "accuracy", "Figure 9", baselines=True
+    )
+    return picture
+
+
+def uniformity_figure(study: Study) -> Picture | None:
+    """-uniformity against temperature (Wang & Liu, Figures 4 and 6)."""
+    return _curve_figure(
+        study,
+        MINUS_UNIFORMITY,
+        "uniformity",
+        "−uniformity (t = 2)",
+        "minus_uniformity",
+        "Figures 4 and 6",
+    )
+
+
+def tolerance_figure(study: Study) -> Picture | None:
+    """Tolerance against temperature (Wang & Liu, Figures 5 and 7)."""
+    return _curve_figure(
+        study,
+        TOLERANCE,
+        "tolerance",
+        "tolerance (mean same-class similarity)",
+        "tolerance",
+        "Figures 5 and 7",
+    )
+
+
+def entropy_figure(study: Study) -> Picture | None:
+    """The measured entropy of the relative penalties against temperature."""
+    return _curve_figure(
+        study,
+        ENTROPY,
+        "entropy",
+        "entropy of relative penalties [nats]",
+        "",
+        "Section 3.2; not drawn in the paper",
+    )
+
+
+def positive_figure(study: Study) -> Picture | None:
+    """Mean positive similarity against temperature."""
+    return _curve_figure(
+        study, POSITIVE, "positive", "mean positive similarity", "", "cf. Figure 8"
+    )
+
+
+def gap_figure(study: Study) -> Picture | None:
+    """Mean gap between the positive and the nearest negative against temperature."""
+    return _curve_figure(
+        study, GAP, "gap", "positive − nearest negative similarity", "", "cf. Figure 8"
+    )
+
+
+def plane_figure(study: Study) -> Picture | None:
+    """Uniformity against tolerance, one point a cell: the dilemma as a curve."""
+    return _scatter(
+        study,
+        (MINUS_UNIFORMITY, TOLERANCE),
+        ("−uniformity (t = 2)", "tolerance"),
+        "plane",
+        "Uniformity–tolerance plane",
+        "Section 4; not drawn in the paper",
+    )
+
+
+def accuracy_uniformity_figure(study: Study) -> Picture | None:
+    """Accuracy against uniformity, one point a cell."""
+    if study.accuracy is None:
+        return None
+    return _scatter(
+        study,
+        (MINUS_UNIFORMITY, study.accuracy),
+        ("−uniformity (t = 2)", study.accuracy.title),
+        "accuracy-uniformity",
+        "Accuracy and uniformity",
+        "not drawn in the paper",
+    )
+
+
+def _curve_figure(
+    study: Study,
+    quantity: Measured,
+    name: str,
+    label: str,
+    published: str,
+    source: str,
+    baselines: bool = False,
+) -> Picture | None:
+    """Ours alone, or with the published curve in a panel beside it where there is one."""
+    if not any(cell.summary(quantity) for cell in study.cells.values()):
+        return None
+    theirs = paper.published(study.dataset, published) if published else {}
+    with paper_style():
+        figure = new_figure(WIDE if theirs else COLUMN, 2.6)
+        panels = figure.subplots(1, 2 if theirs else 1, squeeze=False)[0]
+        _draw_ours(panels[0], study, quantity)
+        note = _draw_baselines(panels[0], study) if baselines else ""
+        panels[0].set_ylabel(label)
+        temperature_axis(panels[0], study.temperatures, 2.6)
+        if theirs:
+            _draw_published(panels[1], study.dataset, published, theirs)
+            panels[0].set_title("runs of this report", loc="left")
+            panels[1].set_title(f"published ({paper.WANG_LIU.short})", loc="left")
+        legend_above(figure, panels[0], columns=4 if theirs else 2)
+    seeds = study.seed_range([quantity])
+    constants = any(key.temperature is None for key in study.cells)
+    beside = (
+        f" Right: the values printed by {paper.WANG_LIU.short}, at full scale; the axes differ."
+        if theirs
+        else ""
+    )
+    return Picture(
+        name=f"{name}-{study.slug}",
+        title=f"{label[0].upper()}{label[1:]} by temperature",
+        caption=f"{dataset_title(study.dataset)}: {label} against temperature (logarithmic axis). "
+        + _BAND.format(seeds=seeds)
+        + (_DASHED if constants else "")
+        + note
+        + beside
+        + f" {paper.WANG_LIU.short}: {source}.",
+        figure=figure,
+        wide=bool(theirs),
+    )
+
+
+def _draw_ours(axes: Axes, study: Study, quantity: Measured) -> None:
+    for loss in study.losses:
+        style = loss_style(loss, study.losses)
+        series = study.series(loss, quantity)
+        if series:
+            _line(axes, series, quantity.scale, style, loss_title(loss))
+        constant = study.constant(loss, quantity)
+        if constant is not None:
+            _level(axes, constant, quantity.scale, style["color"], loss_title(loss))
+
+
+def _line(
+    axes: Axes, series: Sequence[tuple[float, Summary]], scale: float, style: dict, label: str
+) -> None:
+    taus = np.array([tau for tau, _ in series])
+    means = np.array([summary.mean for _, summary in series]) * scale
+    stds = np.nan_to_num(np.array([summary.std for _, summary in series])) * scale
+    axes.plot(taus, means, label=label, clip_on=False, zorder=3, **style)
+    if stds.any():
+        axes.fill_between(
+            taus, means - stds, means + stds, color=style["color"], alpha=0.16, linewidth=0
+        )
+
+
+def _level(axes: Axes, summary: Summary, scale: float, colour: str, label: str) -> None:
+    mean = summary.mean * scale
+    axes.axhline(mean, color=colour, linestyle=(0, (4, 2)), linewidth=1.2, label=label)
+    if summary.n > 1:
+        std = summary.std * scale
+        axes.axhspan(mean - std, mean + std, color=colour, alpha=0.12, linewidth=0)
+
+
+def _draw_baselines(axes: Axes, study: Study) -> str:
+    """Dotted lines of the baselines; one far below the curves is named in the caption instead of squeezing them."""
+    readout = study.accuracy
+    words = {"pixels": "raw pixels", "untrained": "untrained encoder"}
+    notes = []
+    low, high = axes.get_ylim()
+    for encoder in ("pixels", "untrained"):
+        found = [
+            (r, values)
+            for (name, r), values in study.baselines.items()
+            if name == encoder and readout is not None and r.solver == readout.solver
+        ]
+        if not found:
+            continue
+        summary = summarize(sorted(found, key=lambda pair: pair[0])[0][1].values())
+        if summary is None:
+            continue
+        value = summary.mean * 100
+        if value < low - 1.2 * (high - low):
+            notes.append(f"{words[encoder]} {value:.1f} %")
+            continue
+        axes.axhline(value, color=GREY, linestyle=":", linewidth=1.0)
+        axes.annotate(
+            words[encoder],
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6.5,
+            color=GREY,
+        )
+    return f" Below the axis: {', '.join(notes)}." if notes else ""
+
+
+def _draw_published(axes: Axes, dataset: str, name: str, curves: dict) -> None:
+    losses = list(curves)
+    for loss, points in curves.items():
+        style = loss_style(loss, losses)
+        axes.plot(*zip(*points, strict=True), clip_on=False, zorder=3, **style)
+    for loss, value in paper.published_constants(dataset, name).items():
+        colour = loss_style(loss, [loss])["color"]
+        axes.axhline(value, color=colour, linestyle=(0, (4, 2)), linewidth=1.2)
+    temperature_axis(axes, [tau for points in curves.values() for tau, _ in points], 2.6)
+
+
+def _scatter(
+    study: Study,
+    quantities: tuple[Measured, Measured],
+    labels: tuple[str, str],
+    name: str,
+    title: str,
+    source: str,
+) -> Picture | None:
+    points = {loss: _points(study, loss, quantities) for loss in study.losses}
+    if sum(len(p) for p in points.values()) < 2:
+        return None
+    with paper_style():
+        figure = new_figure(COLUMN, 2.8)
+        axes = figure.subplots()
+        colours = temperature_colours(study.temperatures or [1.0])
+        for loss in study.losses:
+            _draw_path(axes, points[loss], loss, study, colours)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.margins(0.09)
+        legend_above(figure, axes, columns=2)
+    return Picture(
+        name=f"{name}-{study.slug}",
+        title=title,
+        caption=f"{dataset_title(study.dataset)}: {labels[1]} against {labels[0]}. Each point is one loss at one "
+        f"temperature, mean over {study.seed_range(quantities)}; lines join neighbouring temperatures, the smallest and "
+        f"the largest are labelled; crosses: ± one standard deviation over seeds. {paper.WANG_LIU.short}: {source}.",
+        figure=figure,
+        wide=False,
+    )
+
+
+def _points(
+    study: Study, loss: str, quantities: tuple[Measured, Measured]
+) -> list[tuple[float | None, Summary, Summary]]:
+    found = []
+    for key, cell in study.ordered_cells():
+        x, y = (cell.summary(quantity) for quantity in quantities)
+        if key.loss == loss and x is not None and y is not None:
+            scaled = [
+                Summary(s.mean * q.scale, s.std * q.scale, s.n)
+                for s, q in zip((x, y), quantities, strict=True)
+            ]
+            found.append((key.temperature, scaled[0], scaled[1]))
+    return found
+
+
+def _draw_path(axes: Axes, points: Sequence, loss: str, study: Study, colours: dict) -> None:
+    if not points:
+        return
+    style = loss_style(loss, study.losses)
+    axes.errorbar(
+        [x.mean for _, x, _ in points],
+        [y.mean for _, _, y in points],
+        xerr=np.nan_to_num([x.std for _, x, _ in points]),
+        yerr=np.nan_to_num([y.std for _, _, y in points]),
+        label=loss_title(loss),
+        elinewidth=0.6,
+        linewidth=1.0,
+        **style,
+    )
+    ends = [p for p in (points[0], points[-1]) if p[0] is not None]
+    for tau, x, y in ends if len(points) > 1 else []:
+        axes.annotate(
+            f"{tau:g}",
+            (x.mean, y.mean),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=6.5,
+            color=style["color"],
+        )

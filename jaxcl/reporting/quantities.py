@@ -1,0 +1,130 @@
+"""What is measured of a trained encoder, and how each number is named, scaled and rounded in tables and figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+_SOLVER_ORDER = ("lbfgs", "sgd", "mlp", "knn")
+_FEATURE_ORDER = ("backbone", "projection", "pixels")
+SOLVER_NAMES = {"lbfgs": "linear (L-BFGS)", "sgd": "linear (SGD)", "mlp": "MLP", "knn": "kNN"}
+
+
+@dataclass(frozen=True)
+class Readout:
+    """How an accuracy was read out of frozen features. Accuracies are fractions in rows, percent in tables."""
+
+    features: str
+    solver: str
+    standardized: bool
+
+    scale = 100.0
+    digits = 2
+
+    @staticmethod
+    def of(row: Row) -> Readout:
+        return Readout(
+            features=str(row.get("features", "backbone")),
+            solver=str(row.get("solver", "lbfgs")),
+            standardized=bool(row.get("standardized", False)),
+        )
+
+    @property
+    def is_knn(self) -> bool:
+        return self.solver == "knn"
+
+    @property
+    def title(self) -> str:
+        where = "" if self.features in ("backbone", "pixels") else f", {self.features}"
+        scaled = ", standardized" if self.standardized and not self.is_knn else ""
+        return f"{SOLVER_NAMES.get(self.solver, self.solver)}{where}{scaled} accuracy [%]"
+
+    @property
+    def name(self) -> str:
+        """For a column of the CSV file."""
+        scaled = "_standardized" if self.standardized else ""
+        return f"accuracy_{self.features}_{self.solver}{scaled}"
+
+    def __lt__(self, other: Readout) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[int, int, str, str, bool]:
+        return (
+            _place(_FEATURE_ORDER, self.features),
+            _place(_SOLVER_ORDER, self.solver),
+            self.features,
+            self.solver,
+            not self.standardized,
+        )
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of an analyze row: `value` reads it, `scale` and `digits` print it."""
+
+    name: str
+    title: str
+    read: Callable[[Row], Any]
+    digits: int
+    scale: float = 1.0
+
+    def value(self, row: Row) -> float:
+        found = self.read(row)
+        return float(found) if isinstance(found, int | float) else math.nan
+
+
+def _nearest(row: Row) -> Any:
+    values = row.get("top_negative_similarities") or [None]
+    return values[0]
+
+
+def _negated(row: Row) -> Any:
+    value = row.get("uniformity")
+    return -value if isinstance(value, int | float) else None
+
+
+def _gap(row: Row) -> Any:
+    positive, nearest = row.get("positive_similarity"), _nearest(row)
+    if isinstance(positive, int | float) and isinstance(nearest, int | float):
+        return positive - nearest
+    return None
+
+
+MINUS_UNIFORMITY = Quantity("minus_uniformity", "−uniformity (t = 2)", _negated, 3)
+TOLERANCE = Quantity("tolerance", "tolerance", lambda row: row.get("tolerance"), 3)
+ALIGNMENT = Quantity("alignment", "alignment", lambda row: row.get("alignment"), 3)
+POSITIVE = Quantity(
+    "positive_similarity", "positive similarity", lambda row: row.get("positive_similarity"), 3
+)
+NEAREST = Quantity("nearest_negative_similarity", "nearest negative", _nearest, 3)
+GAP = Quantity("gap", "positive − nearest negative", _gap, 3)
+ENTROPY = Quantity(
+    "penalty_entropy", "penalty entropy [nats]", lambda row: row.get("penalty_entropy"), 3
+)
+EFFECTIVE = Quantity(
+    "penalty_effective_negatives",
+    "effective negatives exp(H)",
+    lambda row: row.get("penalty_effective_negatives"),
+    1,
+)
+TOP = Quantity("penalty_top1", "largest penalty", lambda row: row.get("penalty_top1"), 3)
+
+ANALYSIS = (
+    MINUS_UNIFORMITY,
+    TOLERANCE,
+    ALIGNMENT,
+    POSITIVE,
+    NEAREST,
+    GAP,
+    ENTROPY,
+    EFFECTIVE,
+    TOP,
+)
+
+
+def _place(order: tuple[str, ...], name: str) -> int:
+    return order.index(name) if name in order else len(order)

@@ -1,0 +1,178 @@
+"""Run directories on disk: found, read and handed on as plain values.
+
+This file knows the names and formats of the files that programs write. It knows nothing of what a row means; grouping
+runs into comparable sets is the business of `jaxcl.reporting.studies`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+
+# Two rows that agree in all of these measure the same thing: the later one replaces the earlier.
+ROW_KEY = (
+    "program",
+    "dataset",
+    "loss",
+    "constants",
+    "temperature",
+    "seed",
+    "candidates",
+    "model",
+    "step",
+    "encoder",
+    "features",
+    "standardized",
+    "solver",
+    "split",
+)
+
+# Written by this package or by programs beside the runs: never runs themselves.
+_NOT_RUNS = frozenset({"report", "theory", "checkpoints"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. `rows` hold each measurement once; larger files are read when first asked for."""
+
+    folder: Path
+    name: str
+    config: Row
+    environment: Row
+    rows: tuple[Row, ...]
+    unreadable_lines: int
+
+    @functools.cached_property
+    def metrics(self) -> tuple[Row, ...]:
+        """The training log, one mapping a step, ordered; a step logged twice (after a resume) counts once."""
+        lines, _ = read_json_lines(self.folder / "metrics.jsonl")
+        by_step = {line["step"]: line for line in lines if isinstance(line.get("step"), int)}
+        return tuple(by_step[step] for step in sorted(by_step))
+
+    @functools.cached_property
+    def analysis(self) -> dict[str, np.ndarray]:
+        """The arrays of analysis.npz, empty if there is none."""
+        return read_arrays(self.folder / "analysis.npz")
+
+    @functools.cached_property
+    def embeddings(self) -> dict[str, np.ndarray]:
+        """The arrays of embeddings.npz, empty if there is none."""
+        return read_arrays(self.folder / "embeddings.npz")
+
+
+def collect_runs(root: str | Path) -> list[Run]:
+    """Returns every run at or below `root`, ordered by path.
+
+    A run is a directory that holds config.json or rows.jsonl. Folders called report, theory or checkpoints are skipped.
+    """
+    root = Path(root)
+    return [_load_run(folder, root) for folder in _run_folders(root)]
+
+
+def load_theory(root: str | Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of the first theory/analysis.npz at or below `root`, empty if there is none."""
+    root = Path(root)
+    found = sorted(root.glob("**/theory/analysis.npz"))
+    return read_arrays(found[0]) if found else {}
+
+
+def read_json_lines(path: Path) -> tuple[list[Row], int]:
+    """Returns the objects of a JSON-lines file and the number of lines that could not be read.
+
+    A process that is killed leaves half a line, at the end or, after a resume, in the middle. Such lines are counted, not
+    fatal.
+    """
+    if not path.is_file():
+        return [], 0
+    rows: list[Row] = []
+    unreadable = 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            unreadable += 1
+            continue
+        if isinstance(value, dict):
+            rows.append(value)
+        else:
+            unreadable += 1
+    return rows, unreadable
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file; empty if it is missing or was cut short while being written."""
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def newest_rows(rows: list[Row]) -> tuple[Row, ...]:
+    """Keeps the last row of each key, in the order of the keys' first appearance."""
+    newest: dict[str, Row] = {}
+    for row in rows:
+        newest[_key(row)] = row
+    return tuple(newest.values())
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns a nested mapping as one mapping with dotted names.
+
+    >>> flatten({"seed": 0, "loss": {"name": "hard"}})
+    {'seed': 0, 'loss.name': 'hard'}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _key(row: Row) -> str:
+    return json.dumps([row.get(name) for name in ROW_KEY], sort_keys=True)
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    if (folder / "config.json").is_file() or (folder / "rows.jsonl").is_file():
+        yield folder
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and child.name not in _NOT_RUNS and not child.name.startswith("."):
+            yield from _run_folders(child)
+
+
+def _load_run(folder: Path, root: Path) -> Run:
+    rows, unreadable = read_json_lines(folder / "rows.jsonl")
+    return Run(
+        folder=folder,
+        name=folder.relative_to(root).as_posix(),
+        config=_read_object(folder / "config.json"),
+        environment=_read_object(folder / "environment.json"),
+        rows=newest_rows(rows),
+        unreadable_lines=unreadable,
+    )
+
+
+def _read_object(path: Path) -> Row:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}

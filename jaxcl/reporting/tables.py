@@ -1,0 +1,205 @@
+"""Tables as plain values, and their three faces: markdown, CSV and (in `page`) HTML.
+
+The same rows always give the same bytes: every order is fixed and nothing depends on the clock.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxcl.reporting.names import loss_title
+from jaxcl.reporting.quantities import ANALYSIS, Readout
+from jaxcl.reporting.statistics import Summary, summarize
+from jaxcl.reporting.study import Measured, Study
+
+NOT_RUN = "not yet run"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text. `groups` marks the rows before which a thicker line stands; `best` cells are set in bold."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    groups: tuple[int, ...] = ()
+    best: frozenset[tuple[int, int]] = frozenset()
+    text_columns: int = 1
+
+
+def format_summary(summary: Summary | None, digits: int, scale: float = 1.0) -> str:
+    """'83.27 ± 0.21', one seed without the spread, a dash where nothing was measured.
+
+    >>> format_summary(Summary(0.83271, 0.0021, 3), 2, 100.0)
+    '83.27 ± 0.21'
+    """
+    if summary is None:
+        return "—"
+    mean = _signed(summary.mean * scale, digits)
+    return mean if summary.n == 1 else f"{mean} ± {summary.std * scale:.{digits}f}"
+
+
+def cell_table(study: Study) -> Table:
+    """All cells of a study: readouts and measurements, mean ± standard deviation over n seeds."""
+    quantities = _measured(study)
+    columns = ("loss", "τ", "n", *(quantity.title for quantity in quantities))
+    rows, groups, last = [], [], None
+    for key, cell in study.ordered_cells():
+        summaries = [cell.summary(quantity) for quantity in quantities]
+        if key.loss != last and last is not None:
+            groups.append(len(rows))
+        last = key.loss
+        counts = sorted({s.n for s in summaries if s is not None})
+        rows.append(
+            (
+                loss_title(key.loss),
+                temperature_words(key.temperature),
+                "–".join(str(n) for n in (counts[:1] + counts[1:][-1:])) or "0",
+                *(
+                    format_summary(s, q.digits, q.scale)
+                    for q, s in zip(quantities, summaries, strict=True)
+                ),
+            )
+        )
+    accuracy = [3 + i for i, q in enumerate(quantities) if isinstance(q, Readout)]
+    return Table(
+        title=f"All cells: {study.title}",
+        columns=columns,
+        rows=tuple(rows),
+        note=f"{study.scale()}. Mean ± standard deviation over n seeds (sample, n − 1). "
+        "Bold: the best accuracy of each column.",
+        groups=tuple(groups),
+        best=_best(rows, accuracy),
+    )
+
+
+def baseline_table(study: Study) -> Table | None:
+    """Raw pixels and the untrained encoder beside the best trained cell, for each readout."""
+    keys = sorted(study.baselines, key=lambda k: (k[0] != "pixels", k[0], k[1]))
+    rows = [
+        (
+            {"pixels": "raw pixels", "untrained": "untrained encoder"}.get(encoder, encoder),
+            readout.title.removesuffix(" [%]"),
+            format_summary(summarize(study.baselines[encoder, readout].values()), 2, 100.0),
+            str(len(study.baselines[encoder, readout])),
+        )
+        for encoder, readout in keys
+    ]
+    if not rows:
+        return None
+    groups = [len(rows)]
+    for readout in study.readouts:
+        best = _best_cell(study, readout)
+        if best is not None:
+            words, summary = best
+            rows.append(
+                (
+                    f"best trained: {words}",
+                    readout.title.removesuffix(" [%]"),
+                    format_summary(summary, 2, 100.0),
+                    str(summary.n),
+                )
+            )
+    return Table(
+        title=f"Baselines: {study.title}",
+        columns=("features", "readout", "accuracy [%]", "n"),
+        rows=tuple(rows),
+        note="Mean ± standard deviation over n seeds. The best trained cell is chosen by its mean on the same test "
+        "images, which flatters it slightly.",
+        groups=tuple(groups),
+        text_columns=2,
+    )
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """All tables as one markdown document."""
+    parts = []
+    for table in tables:
+        cells = [list(table.columns)] + [
+            [f"**{c}**" if (i, j) in table.best else c for j, c in enumerate(row)]
+            for i, row in enumerate(table.rows)
+        ]
+        align = ["---" if j < table.text_columns else "---:" for j in range(len(table.columns))]
+        lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]
+        lines.insert(1, "| " + " | ".join(align) + " |")
+        parts.append("\n".join([f"## {table.title}", "", *lines]))
+        if table.note:
+            parts[-1] += f"\n\n{table.note}"
+    return "\n\n".join(parts) + "\n"
+
+
+def csv_text(studies: Sequence[Study]) -> str:
+    """One line per cell with mean, std and n of every quantity, accuracies as fractions; for further computing."""
+    quantities: list[Measured] = sorted({r for s in studies for r in s.readouts})
+    quantities += list(ANALYSIS)
+    header = ["study", "dataset", "candidates", "model", "loss", "temperature"]
+    header += [f"{q.name}_{part}" for q in quantities for part in ("mean", "std", "n")]
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(header)
+    for study in studies:
+        for key, cell in study.ordered_cells():
+            temperature = "" if key.temperature is None else f"{key.temperature:g}"
+            line = [study.slug, study.dataset, study.candidates, study.model, key.loss, temperature]
+            for quantity in quantities:
+                summary = cell.summary(quantity)
+                line += (
+                    [f"{summary.mean:.8g}", _number(summary.std), str(summary.n)]
+                    if summary
+                    else ["", "", "0"]
+                )
+            writer.writerow(line)
+    return lines.getvalue()
+
+
+def temperature_words(temperature: float | None) -> str:
+    """'0.07', or a dash for a loss that has no temperature."""
+    return "—" if temperature is None else f"{temperature:g}"
+
+
+def _measured(study: Study) -> list[Measured]:
+    analysis = [
+        q for q in ANALYSIS if any(cell.summary(q) is not None for cell in study.cells.values())
+    ]
+    return [*study.readouts, *analysis]
+
+
+def _best(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> frozenset[tuple[int, int]]:
+    marked = set()
+    for column in columns:
+        values = [(_leading(row[column]), i) for i, row in enumerate(rows)]
+        top = max((value for value, _ in values if value is not None), default=None)
+        marked |= {(i, column) for value, i in values if value is not None and value == top}
+    return frozenset(marked)
+
+
+def _leading(text: str) -> float | None:
+    try:
+        return float(text.split(" ")[0].replace("−", "-"))
+    except ValueError:
+        return None
+
+
+def _best_cell(study: Study, readout: Readout) -> tuple[str, Summary] | None:
+    found = [
+        (summary, key)
+        for key, cell in study.ordered_cells()
+        if (summary := cell.summary(readout)) is not None
+    ]
+    if not found:
+        return None
+    summary, key = max(found, key=lambda pair: pair[0].mean)
+    tau = "" if key.temperature is None else f", τ = {key.temperature:g}"
+    return f"{loss_title(key.loss)}{tau}", summary
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.8g}"
