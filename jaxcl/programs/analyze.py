@@ -3,6 +3,7 @@
 Measured on the test split, on projections on the unit sphere, at the temperature that the run was trained with.
 """
 
+import functools
 import pathlib
 from typing import Any
 
@@ -118,3 +119,17 @@ def measure(
         "penalty_entropy": entropy,
         "relative_penalty_top": penalties,
     }
+
+
+@functools.partial(jax.jit, static_argnames="nearest")
+def _separation(
+    anchors: jax.Array, others: jax.Array, temperature: float, nearest: int
+) -> tuple[jax.Array, ...]:
+    similarities = jnp.matmul(anchors, others.T, precision=jax.lax.Precision.HIGHEST)
+    itself = jnp.eye(anchors.shape[0], dtype=bool)
+    negatives = jnp.where(itself, -jnp.inf, similarities)
+    log_penalty = jax.nn.log_softmax(negatives / temperature, axis=1)
+    penalty = jnp.exp(log_penalty)
+    entropy = -jnp.sum(penalty * jnp.where(itself, 0.0, log_penalty), axis=1)
+    top = jax.lax.top_k(negatives, nearest)[0]
+    return jnp.diagonal(similarities), top, entropy, jax.lax.top_k(penalty, nearest)[0]

@@ -13,6 +13,7 @@ from jaxcl.losses import normalize
 from jaxcl.models import count_parameters
 from jaxcl.programs import assemble, workdir as directory
 from jaxcl.programs.embed import embed
+from jaxcl.programs.initial import initial_variables
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
 from jaxcl.training.log import Console, MetricsFile
@@ -104,20 +105,11 @@ def check(config: ConfigDict) -> sources.Source:
 
 def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> TrainState:
     """The state before the first step: a function of config and seed alone."""
-    channels = train.image_shape[2]
-    shape = (config.data.image_size, config.data.image_size, channels)
-    key = jax.random.key(config.seed)
-    model, parts = assemble.model(config), assemble.parts(config, train)
-
-    @jax.jit
-    def init(key):
-        variables = model.init(jax.random.fold_in(key, 0), shape)
-        bank = parts.candidates.init(jax.random.fold_in(key, 2))
-        return init_state(variables, parts.optimizer, bank)
-
-    state = sharding.place(init(key), mesh)
+    parts = assemble.parts(config, train)
+    variables = initial_variables(config, train.image_shape[2], mesh)
+    bank = parts.candidates.init(jax.random.fold_in(jax.random.key(config.seed), 2))
+    state = sharding.place(init_state(variables, parts.optimizer, bank), mesh)
     if config.candidates.kind == "memory_bank" and config.candidates.initial == "encoded":
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
         projections = embed(config, train, variables, mesh).projection
         bank = sharding.place(normalize(jnp.asarray(projections)), mesh)
         state = state._replace(candidates=bank)

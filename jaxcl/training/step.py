@@ -87,7 +87,7 @@ def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
             "loss": value,
             "learning_rate": hyper.learning_rate * parts.schedule(state.step),
             "temperature": hyper.temperature,
-            "gradient_norm": optax.global_norm(grads),
+            "gradient_norm": optax.tree.norm(grads),
         }
         return new, scalars
 
