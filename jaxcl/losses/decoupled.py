@@ -1,9 +1,9 @@
-"""Decoupled contrastive learning: the positive taken out of the denominator, and its weighted form."""
+"""Decoupled contrastive learning: no positive in the denominator; and its weighted form."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxcl.losses.inputs import check_constant, read_rows
+from jaxcl.losses.inputs import check_constant, check_shared, read_rows
 from jaxcl.losses.softmax import log_odds
 
 
@@ -89,16 +89,14 @@ def dclw(
         C.-H. Yeh et al., Decoupled Contrastive Learning, ECCV 2022.
     """
     rows = read_rows(similarities, positives, temperature, where)
-    if weights is None:
-        weights = dclw_weights(rows.positive, sigma=sigma)
-    elif weights.shape != rows.positive.shape:
-        raise ValueError(
-            f"weights have shape {weights.shape}; they must be {rows.positive.shape}, one an anchor"
-        )
+    weight = dclw_weights(rows.positive, sigma=sigma)
+    if weights is not None:
+        weight = check_shared("weights", weights, rows.positive)
     if detach_weights:
-        weights = jax.lax.stop_gradient(weights)
+        weight = jax.lax.stop_gradient(weight)
     odds = log_odds(rows)
-    weighted = odds + (1 - weights) * rows.positive * rows.inverse_temperature
+    # -w s_pos / tau + log U, from the odds so that the large terms cancel before they are rounded.
+    weighted = odds + (1 - weight) * rows.positive * rows.inverse_temperature
     return jnp.where(odds > -jnp.inf, weighted, 0)
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxcl.losses.hardest import keep_hardest
 from jaxcl.losses.inputs import Rows, check_constant, read_rows
 from jaxcl.losses.simple import attract_and_repel
-from jaxcl.losses.softmax import log_odds, negative_log_probability
+from jaxcl.losses.softmax import log_odds, negative_log_probability, raise_probability
 
 # Wang & Liu, section 5.1.
 DEFAULT_NEGATIVES = 4095
@@ -65,13 +65,10 @@ def hard(
     odds = log_odds(rows, kept & ~rows.is_positive)
     if not count_positive:
         return negative_log_probability(odds, epsilon)
-    counted = jnp.any(kept & rows.is_positive, axis=1)
-    # Without the positive in the denominator, -log(e^-odds + epsilon); a row with no negatives
-    # always counts it.
-    alone = jnp.where(counted, 0, odds)
-    if epsilon:
-        alone = -jnp.logaddexp(-alone, jnp.log(jnp.asarray(epsilon, alone.dtype)))
-    return jnp.where(counted, negative_log_probability(odds, epsilon), alone)
+    in_denominator = jnp.any(kept & rows.is_positive, axis=1)
+    # Where the positive is in, the other branch must not see the -inf of a row without negatives.
+    without = raise_probability(jnp.where(in_denominator, 0, odds), epsilon)
+    return jnp.where(in_denominator, negative_log_probability(odds, epsilon), without)
 
 
 def hard_simple(
@@ -123,7 +120,10 @@ def hard_simple(
 def choose(
     rows: Rows, num_negatives: int | None, alpha: float | None, count_positive: bool = False
 ) -> jax.Array:
-    """Marks the nearest negatives of each anchor, bool [n, m]; with `count_positive`, one more, of all candidates."""
+    """Marks the K nearest negatives of each anchor, bool [n, m].
+
+    With `count_positive`, marks the K + 1 nearest of all candidates instead.
+    """
     available = jnp.sum(rows.negatives, axis=1, dtype=jnp.int32)
     largest = rows.similarities.shape[1] - 1
     if alpha is not None:
@@ -139,7 +139,6 @@ def choose(
         else:
             rule = f"at least 1 and at most {largest}, the candidates without the positive"
             check_constant("num_negatives", num_negatives, rule, 1 <= num_negatives <= largest)
-        # A full row of one count, with the sharding of the rows.
         count = jnp.minimum(available, num_negatives)
     if count_positive:
         return keep_hardest(rows.similarities, rows.negatives | rows.is_positive, count + 1)

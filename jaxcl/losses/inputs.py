@@ -1,4 +1,4 @@
-"""What every loss does first: check its arguments, widen their dtype, mark the positive and the negatives.
+"""What every loss does first: check its arguments, widen their dtype, mark the positives.
 
 A ``Rows`` is the common ground of the family: a similarity matrix whose positives and negatives are
 known. Nothing here knows an embedding, a device, or which loss is asking.
@@ -28,10 +28,10 @@ class Rows(NamedTuple):
 
 
 def read_rows(
-    similarities: jax.Array,
-    positives: jax.Array,
+    similarities: jax.typing.ArrayLike,
+    positives: jax.typing.ArrayLike,
     temperature: jax.typing.ArrayLike = 1.0,
-    where: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
 ) -> Rows:
     """Checks the arguments of a loss with one positive a row and marks positives and negatives.
 
@@ -45,13 +45,13 @@ def read_rows(
         The rows, with float16 and bfloat16 widened to float32.
     """
     similarities = read_similarities(similarities)
-    is_positive = mark_positives(positives, similarities)
+    positives = check_positives(positives, similarities)
+    is_positive = one_hot_mask(positives, similarities)
     negatives = ~is_positive
     if where is not None:
         negatives = negatives & check_where(where, similarities)
-    # A masked sum and not a gather: it costs the same, fuses with the rest, and shards by rows as
-    # it stands.
-    positive = jnp.sum(jnp.where(is_positive, similarities, 0), axis=1)
+    # A traced column out of range reads NaN, which is what it deserves.
+    positive = jnp.take_along_axis(similarities, positives[:, None], axis=1, mode="fill")[:, 0]
     inverse = invert_temperature(temperature, similarities)
     return Rows(similarities, is_positive, negatives, positive, inverse)
 
@@ -61,39 +61,59 @@ def read_similarities(similarities: jax.typing.ArrayLike) -> jax.Array:
     similarities = jnp.asarray(similarities)
     if not jnp.issubdtype(similarities.dtype, jnp.floating):
         raise TypeError(
-            f"similarities have dtype {similarities.dtype}; a loss is differentiated by them, so they must be "
-            "floating: convert them with .astype(jnp.float32)"
+            f"similarities have dtype {similarities.dtype}; a loss is differentiated by them, so "
+            "they must be floating: convert them with .astype(jnp.float32)"
         )
     if similarities.ndim != 2:
         raise ValueError(
-            f"similarities have shape {similarities.shape}; they must be [n, m], anchors by candidates"
+            f"similarities have shape {similarities.shape}; "
+            "they must be [n, m], anchors by candidates"
         )
     # Logits of size 1 / temperature do not survive 8 or 11 bits of mantissa.
     return similarities.astype(jnp.promote_types(similarities.dtype, jnp.float32))
 
 
-def mark_positives(positives: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Array:
-    """Returns bool [n, m], True at each anchor's one positive, from its column [n]."""
+def read_mask_of_positives(positives: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Array:
+    """Returns bool [n, m] from such a mask, or from the one column [n] of each anchor."""
+    positives = jnp.asarray(positives)
+    if positives.dtype != jnp.bool_:
+        return one_hot_mask(check_positives(positives, similarities), similarities)
+    if positives.shape != similarities.shape:
+        raise ValueError(
+            f"positives are a mask of shape {positives.shape}; it must have the shape of the "
+            f"similarities, {similarities.shape}"
+        )
+    return positives
+
+
+def check_positives(positives: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Array:
+    """Returns the column of each anchor's positive, int [n]."""
     positives = jnp.asarray(positives)
     n, m = similarities.shape
     if positives.dtype == jnp.bool_:
         raise ValueError(
-            f"positives are a mask of shape {positives.shape}; this loss takes one positive an anchor, its "
-            "column as int [n] (supcon and sigmoid take masks)"
+            f"positives are a mask of shape {positives.shape}; this loss takes one positive an "
+            "anchor, its column as int [n] (supcon and sigmoid take masks)"
         )
     if not jnp.issubdtype(positives.dtype, jnp.integer):
         raise TypeError(f"positives have dtype {positives.dtype}; they must be integer columns [n]")
     if positives.shape != (n,):
         raise ValueError(
-            f"positives have shape {positives.shape}; for similarities {similarities.shape} they must be ({n},)"
+            f"positives have shape {positives.shape}; they must be ({n},), a column for each row "
+            f"of similarities {similarities.shape}"
         )
     concrete = concrete_value(positives)
     if concrete is not None and concrete.size and (concrete.min() < 0 or concrete.max() >= m):
         raise ValueError(
-            f"positives range from {concrete.min()} to {concrete.max()}; they must be columns in [0, {m})"
+            f"positives lie in [{concrete.min()}, {concrete.max()}]; they must be columns of "
+            f"similarities {similarities.shape}, in [0, {m - 1}]"
         )
-    columns = jax.lax.broadcasted_iota(positives.dtype, (n, m), 1)
-    return columns == positives[:, None]
+    return positives
+
+
+def one_hot_mask(columns: jax.Array, similarities: jax.Array) -> jax.Array:
+    """Returns bool [n, m], True at each row's column [n]."""
+    return jax.lax.broadcasted_iota(columns.dtype, similarities.shape, 1) == columns[:, None]
 
 
 def check_where(where: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Array:
@@ -105,7 +125,8 @@ def check_where(where: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Arr
         )
     if where.shape != similarities.shape:
         raise ValueError(
-            f"where has shape {where.shape}; it must have the shape of the similarities, {similarities.shape}"
+            f"where has shape {where.shape}; it must have the shape of the similarities, "
+            f"{similarities.shape}"
         )
     return where
 
@@ -113,14 +134,14 @@ def check_where(where: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Arr
 def invert_temperature(temperature: jax.typing.ArrayLike, similarities: jax.Array) -> jax.Array:
     """Returns 1 / temperature, [] or [n], in the dtype of the similarities.
 
-    A concrete temperature that is not positive and finite raises. A traced one cannot; it gives NaN, which stops a run,
-    and not a plausible number.
+    A concrete temperature that is not positive and finite raises. A traced one cannot; it gives
+    NaN, which stops a run, and not a plausible number.
     """
     temperature = jnp.asarray(temperature, similarities.dtype)
     if temperature.ndim and temperature.shape != similarities.shape[:1]:
         raise ValueError(
-            f"temperature has shape {temperature.shape}; it must be a scalar or one for each of the "
-            f"{similarities.shape[0]} anchors"
+            f"temperature has shape {temperature.shape}; it must be a scalar or one for each of "
+            f"the {similarities.shape[0]} anchors"
         )
     concrete = concrete_value(temperature)
     if concrete is not None and not np.all((concrete > 0) & np.isfinite(concrete)):
@@ -129,10 +150,20 @@ def invert_temperature(temperature: jax.typing.ArrayLike, similarities: jax.Arra
     return 1 / jnp.where(legal, temperature, math.nan)
 
 
-def check_constant(name: str, value: float, rule: str, legal: bool) -> None:
+def check_constant(name: str, value: object, rule: str, legal: bool) -> None:
     """Raises ValueError that names the constant, its value and the rule, unless it is legal."""
     if not legal:
         raise ValueError(f"{name} {value} must be {rule}")
+
+
+def check_shared(name: str, values: jax.typing.ArrayLike, like: jax.Array) -> jax.Array:
+    """Returns what was computed beforehand for all anchors, with the shape and dtype of `like`."""
+    shared = jnp.asarray(values, like.dtype)
+    if shared.shape != like.shape:
+        raise ValueError(
+            f"{name} have shape {shared.shape}; they must be {like.shape}, one for each anchor"
+        )
+    return shared
 
 
 def by_row(values: jax.Array) -> jax.Array:
@@ -141,7 +172,7 @@ def by_row(values: jax.Array) -> jax.Array:
 
 
 def concrete_value(x: jax.Array) -> np.ndarray | None:
-    """Returns the value of an array that is neither traced nor spread over other hosts, else None."""
+    """Returns the value of an array that is neither traced nor spread over hosts, else None."""
     if isinstance(x, jax.core.Tracer) or not x.is_fully_addressable:
         return None
     return np.asarray(x)

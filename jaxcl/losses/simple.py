@@ -1,4 +1,4 @@
-"""The simple contrastive loss: the limit of infinite temperature, in which every negative is pushed alike."""
+"""The simple contrastive loss: the limit of infinite temperature, every negative pushed alike."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def simple(
         negative_weight: lambda. None means 1 / (number of negatives), which balances attraction
             with repulsion; the paper gives it no value.
         count_positive: the form of the code behind the paper's tables: the mean runs over all N
-            candidates, the positive among them, so that lambda = 1 / N and the positive's gradient
+            candidates, the positive among them, so that lambda is 1 / N and the positive's gradient
             is -(N - 1) / N.
 
     Returns:
@@ -53,9 +53,7 @@ def simple(
 def attract_and_repel(rows: Rows, pushed: jax.Array, weight: float | None) -> jax.Array:
     """Returns -s_pos + weight * (sum over the pushed candidates) [n]; weight None: their mean."""
     total = jnp.sum(jnp.where(pushed, rows.similarities, 0), axis=1)
-    if weight is None:
-        # A row without negatives divides 0 by 1.
-        total = total / jnp.maximum(jnp.sum(pushed, axis=1, dtype=total.dtype), 1)
-    else:
-        total = total * weight
-    return total - rows.positive
+    if weight is not None:
+        return weight * total - rows.positive
+    # A row without negatives divides 0 by 1.
+    return total / jnp.maximum(jnp.sum(pushed, axis=1, dtype=total.dtype), 1) - rows.positive

@@ -1,9 +1,9 @@
 """The contrastive loss: the softmax that picks the positive out of the candidates.
 
-Everything here is written in terms of one number an anchor, ``log_odds = log(sum_k exp((s_k - s_pos) / tau))`` over its
-negatives. It is the decoupled loss as it stands; the contrastive loss is its softplus, and its
-sigmoid is the probability of missing the positive. So nothing cancels when the positive is nearly
-certain.
+Everything here is written in terms of one number an anchor, the logarithm of the odds against its
+positive, ``log(sum_k exp((s_k - s_pos) / tau))`` over its negatives. It is the decoupled loss as it
+stands; its softplus is the contrastive loss, and its sigmoid is the probability of missing the
+positive. So nothing cancels when the positive is nearly certain.
 """
 
 import jax
@@ -15,26 +15,34 @@ from jaxcl.losses.inputs import Rows, by_row, read_rows
 def log_odds(rows: Rows, negatives: jax.Array | None = None) -> jax.Array:
     """Returns log(sum_k exp((s_k - s_pos) / tau)) [n]; -inf for a row without negatives.
 
-    Similarities are subtracted before they are scaled, so that the error is that of the differences
-    which matter and not that of 1 / tau.
+    Similarities are subtracted before they are scaled, so that the rounding error is that of the
+    differences which matter and not that of 1 / tau.
     """
     negatives = rows.negatives if negatives is None else negatives
-    any_negative = jnp.any(negatives, axis=1)
-    nearest = nearest_negative(rows, negatives)
-    differences = (rows.similarities - nearest[:, None]) * by_row(rows.inverse_temperature)
+    nearest = nearest_similarity(rows.similarities, negatives)
+    some = nearest > -jnp.inf
+    nearest = jnp.where(some, nearest, 0)
+    log_mass = log_sum_exp(
+        rows.similarities - nearest[:, None], negatives, rows.inverse_temperature
+    )
+    odds = (nearest - rows.positive) * rows.inverse_temperature + jnp.where(some, log_mass, 0)
+    return jnp.where(some, odds, -jnp.inf)
+
+
+def log_sum_exp(
+    differences: jax.Array, where: jax.Array, inverse_temperature: jax.Array
+) -> jax.Array:
+    """Returns log(sum_k exp(differences_k / tau)) [n], differences at most 0; 0 for empty rows."""
     # Masked after the scaling: -inf * (1 / tau) has a NaN derivative by tau.
-    mass = jnp.sum(jnp.exp(jnp.where(negatives, differences, -jnp.inf)), axis=1)
-    # A row without negatives: log 1 in the branch that is not taken keeps its gradient finite.
-    log_mass = jnp.log(jnp.where(any_negative, mass, 1))
-    odds = (nearest - rows.positive) * rows.inverse_temperature + log_mass
-    return jnp.where(any_negative, odds, -jnp.inf)
+    logits = jnp.where(where, differences * by_row(inverse_temperature), -jnp.inf)
+    mass = jnp.sum(jnp.exp(logits), axis=1)
+    # An empty row: the logarithm of 1 has a finite gradient.
+    return jnp.log(jnp.where(mass > 0, mass, 1))
 
 
-def nearest_negative(rows: Rows, negatives: jax.Array) -> jax.Array:
-    """Returns the largest similarity among the negatives [n], without gradient; 0 where there are none."""
-    similarities = jax.lax.stop_gradient(rows.similarities)
-    nearest = jnp.max(similarities, axis=1, where=negatives, initial=-jnp.inf)
-    return jnp.where(jnp.any(negatives, axis=1), nearest, 0)
+def nearest_similarity(similarities: jax.Array, where: jax.Array) -> jax.Array:
+    """Returns the largest similarity that counts [n], without gradient; -inf for empty rows."""
+    return jnp.max(jnp.where(where, jax.lax.stop_gradient(similarities), -jnp.inf), axis=1)
 
 
 def contrastive(
@@ -62,6 +70,11 @@ def contrastive(
     Returns:
         [n], nats; 0 for a row without negatives.
 
+    Raises:
+        TypeError: similarities or positives of a wrong dtype.
+        ValueError: a shape that does not match, a positive that is no column, a temperature that is
+            not positive and finite.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxcl.losses import contrastive
@@ -73,7 +86,7 @@ def contrastive(
     References:
         F. Wang and H. Liu, Understanding the Behaviour of Contrastive Loss, CVPR 2021, equation 1.
         T. Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML
-        2020, equation 1. Its published code adds the means over the two views, twice the mean over
+        2020, equation 1. Its published code adds the means over the two views: twice the mean over
         all anchors.
     """
     rows = read_rows(similarities, positives, temperature, where)
@@ -82,8 +95,14 @@ def contrastive(
 
 def negative_log_probability(odds: jax.Array, epsilon: float = 0.0) -> jax.Array:
     """Returns -log(sigmoid(-odds) + epsilon)."""
-    loss = jax.nn.softplus(odds)
-    return -jnp.logaddexp(-loss, jnp.log(jnp.asarray(epsilon, loss.dtype))) if epsilon else loss
+    return raise_probability(jax.nn.softplus(odds), epsilon)
+
+
+def raise_probability(loss: jax.Array, epsilon: float) -> jax.Array:
+    """Returns -log(exp(-loss) + epsilon)."""
+    if not epsilon:
+        return loss
+    return -jnp.logaddexp(-loss, jnp.log(jnp.asarray(epsilon, loss.dtype)))
 
 
 def coupling(
@@ -93,9 +112,10 @@ def coupling(
     temperature: jax.typing.ArrayLike,
     where: jax.Array | None = None,
 ) -> jax.Array:
-    r"""The negative-positive coupling multiplier q_B: the probability that the softmax misses the positive.
+    r"""The negative-positive coupling multiplier q_B: the probability of missing the positive.
 
-    .. math:: q_i = 1 - P_i = \frac{U_i}{e^{s_{ii}/\tau} + U_i}, \quad U_i = \sum_{k \ne i} e^{s_{ik}/\tau}
+    .. math:: q_i = 1 - P_i = \frac{U_i}{e^{s_{ii}/\tau} + U_i}, \quad
+        U_i = \sum_{k \ne i} e^{s_{ik}/\tau}
 
     Every gradient of the contrastive loss is q times that of the decoupled loss.
 
@@ -112,8 +132,8 @@ def coupling(
         >>> import jax.numpy as jnp
         >>> from jaxcl.losses import coupling
         >>> similarities = jnp.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.8]])
-        >>> loss = coupling(similarities, jnp.array([0, 1]), temperature=0.5)
-        >>> print(jnp.array_str(loss, precision=3))
+        >>> multiplier = coupling(similarities, jnp.array([0, 1]), temperature=0.5)
+        >>> print(jnp.array_str(multiplier, precision=3))
         [0.269 0.565]
 
     References:

@@ -1,0 +1,84 @@
+"""The supervised contrastive loss: several positives an anchor."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcl.losses.inputs import (
+    check_constant,
+    check_where,
+    invert_temperature,
+    read_mask_of_positives,
+    read_similarities,
+)
+from jaxcl.losses.softmax import log_sum_exp, nearest_similarity
+
+
+def supcon(
+    similarities: jax.Array,
+    positives: jax.Array,
+    *,
+    temperature: jax.typing.ArrayLike,
+    where: jax.Array | None = None,
+    base_temperature: float | None = None,
+) -> jax.Array:
+    r"""The supervised contrastive loss (SupCon), with the mean outside of the logarithm.
+
+    .. math:: L_i = -\frac{\tau}{\tau_0} \frac{1}{|P(i)|} \sum_{p \in P(i)}
+        \log \frac{e^{s_{ip}/\tau}}{\sum_{k \in A(i)} e^{s_{ik}/\tau}}
+
+    A(i) is every candidate that counts, the positives P(i) among them. With one positive it is the
+    contrastive loss.
+
+    Args:
+        similarities: [n, m], cosine in [-1, 1].
+        positives: bool [n, m], the positives of each anchor (itself not among them); or int [n].
+        temperature: positive scalar, or [n].
+        where: bool [n, m], the candidates that count (not the anchor itself); positives always do.
+        base_temperature: tau_0. None means tau, a factor of one; 0.07 in the published code.
+
+    Returns:
+        [n], nats; 0 for a row without positives.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxcl.losses import supcon
+        >>> similarities = jnp.array([[0.9, 0.7, 0.0], [0.2, 0.8, 0.8]])
+        >>> positives = jnp.array([[True, True, False], [False, True, False]])
+        >>> loss = supcon(similarities, positives, temperature=0.5)
+        >>> print(jnp.array_str(loss, precision=3))
+        [0.807 0.833]
+
+    References:
+        P. Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2.
+    """
+    similarities = read_similarities(similarities)
+    is_positive = read_mask_of_positives(positives, similarities)
+    negatives = ~is_positive
+    if where is not None:
+        negatives = negatives & check_where(where, similarities)
+    inverse = invert_temperature(temperature, similarities)
+    nearest_positive = nearest_similarity(similarities, is_positive)
+    some = nearest_positive > -jnp.inf
+    nearest_positive = jnp.where(some, nearest_positive, 0)
+    differences = similarities - nearest_positive[:, None]
+    # How far the positives are from each other, 0 for a single one: log-sum-exp less the mean.
+    count = jnp.maximum(jnp.sum(is_positive, axis=1, dtype=similarities.dtype), 1)
+    log_mass = log_sum_exp(differences, is_positive, inverse)
+    mean = jnp.sum(jnp.where(is_positive, differences, 0), axis=1) / count * inverse
+    loss = log_mass - mean + jax.nn.softplus(_log_odds(differences, negatives, log_mass, inverse))
+    if base_temperature is not None:
+        rule = "positive, or None for the temperature itself"
+        check_constant("base_temperature", base_temperature, rule, base_temperature > 0)
+        loss = loss / (base_temperature * inverse)
+    return jnp.where(some, loss, 0)
+
+
+def _log_odds(
+    differences: jax.Array, negatives: jax.Array, log_mass: jax.Array, inverse: jax.Array
+) -> jax.Array:
+    """Returns log(mass of the negatives) - log_mass [n]; -inf for a row without negatives."""
+    nearest = nearest_similarity(differences, negatives)
+    some = nearest > -jnp.inf
+    nearest = jnp.where(some, nearest, 0)
+    log_negatives = log_sum_exp(differences - nearest[:, None], negatives, inverse)
+    return jnp.where(some, nearest * inverse + log_negatives - log_mass, -jnp.inf)
