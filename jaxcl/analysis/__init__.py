@@ -1,0 +1,29 @@
+"""The laboratory of the losses: ``jax.grad`` applied to a loss that is handed in.
+
+``gradients`` differentiates, ``streamed`` does so where the similarity matrix does not fit,
+``closed_form`` holds the formulas of the papers that the gradients must agree with, ``theory`` the
+curves that need no model, and ``examine`` the verdict on a loss. None knows a model or a file.
+"""
+
+from jaxcl.analysis.gradients import (
+    EmbeddingGradients,
+    coupling,
+    embedding_gradients,
+    penalty_entropy,
+    relative_penalties,
+    similarity_gradients,
+    temperature_gradients,
+)
+from jaxcl.analysis.streamed import PenaltyStatistics, penalty_statistics
+
+__all__ = [
+    "EmbeddingGradients",
+    "PenaltyStatistics",
+    "coupling",
+    "embedding_gradients",
+    "penalty_entropy",
+    "penalty_statistics",
+    "relative_penalties",
+    "similarity_gradients",
+    "temperature_gradients",
+]
