@@ -135,7 +135,10 @@ def normalize_images(
     images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> jax.Array:
     """``(images - mean) / std`` by channel, for images ``[..., c]`` in [0, 1]."""
-    return (images - jnp.asarray(mean, images.dtype)) / jnp.asarray(std, images.dtype)
+    shape = (1,) * (images.ndim - 1) + (-1,)
+    return (images - jnp.asarray(mean, images.dtype).reshape(shape)) / jnp.asarray(
+        std, images.dtype
+    ).reshape(shape)
 
 
 def center_view(images: jax.Array, size: int) -> jax.Array:

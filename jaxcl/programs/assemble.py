@@ -106,6 +106,7 @@ def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
         )
     _check_images(config, train)
     _check_negatives(config, train)
+    parts(config, train)  # finds what the builders refuse; nothing is traced
 
 
 def _check_images(config: ConfigDict, train: sources.Source) -> None:

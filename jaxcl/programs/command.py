@@ -44,10 +44,10 @@ def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> No
 
         prepare.run(arguments.dataset, arguments.data_dir)
         return
-    from jaxcl.programs import analyze, pretrain, probe, sweep
-
     workdir = pathlib.Path(arguments.workdir) if arguments.workdir else pathlib.Path()
     if program == "sweep":
+        from jaxcl.programs import sweep
+
         base = configs.load(arguments.config)
         fixed = configs.parse_overrides(base, overrides)
         cells = configs.load_sweep(arguments.config)
@@ -64,8 +64,14 @@ def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> No
         base = load_config(workdir)
     config = configs.override(base, configs.parse_overrides(base, overrides))
     if program == "pretrain":
+        from jaxcl.programs import pretrain
+
         pretrain.run(config, workdir, force=force)
     elif program == "probe":
+        from jaxcl.programs import probe
+
         probe.run(config, workdir, step=arguments.step)
     else:
+        from jaxcl.programs import analyze
+
         analyze.run(config, workdir, step=arguments.step)

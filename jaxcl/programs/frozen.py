@@ -1,5 +1,6 @@
 """The model of a checkpoint, read without the rest of the training state, and the proof that nobody changed it."""
 
+import contextlib
 import hashlib
 import pathlib
 from typing import Any
@@ -48,15 +49,12 @@ def restore(
       ValueError: no run, another run, or no such checkpoint.
     """
     check_same_run(workdir, config)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep)
-    try:
+    with contextlib.closing(Checkpoints(workdir / "checkpoints", config.train.keep)) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
             raise ValueError(f"{workdir} holds no checkpoint yet; pretrain it first")
         step = steps[-1] if step is None else step
         items = checkpoints.restore({"model": abstract_model(config, channels, mesh)}, step)
-    finally:
-        checkpoints.close()
     return step, items["model"]
 
 

@@ -1,5 +1,6 @@
 """Pretrain one configuration; started again on the same directory, go on where it stopped."""
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -50,12 +51,13 @@ def run(
     train = check(config)
     resuming = directory.open_for_training(workdir, config, force)
     steps, per_epoch = assemble.length(config, train)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.train.keep)
-    if steps in checkpoints.steps():
-        console.print(f"{workdir} is done: {steps} steps")
-        checkpoints.close()
-        return {"step": steps, "resumed_from": steps}
-    with jax.set_mesh(mesh):
+    with (
+        contextlib.closing(Checkpoints(workdir / "checkpoints", config.train.keep)) as checkpoints,
+        jax.set_mesh(mesh),
+    ):
+        if steps in checkpoints.steps():
+            console.print(f"{workdir} is done: {steps} steps")
+            return {"step": steps, "resumed_from": steps}
         state, start = initial_state(config, train, mesh), 0
         console.print(opening(config, train, mesh, steps, state))
         if resuming:
@@ -91,7 +93,6 @@ def run(
                 metrics=MetricsFile(workdir / "metrics.jsonl", start) if writes else None,
                 console=console,
             )
-    checkpoints.close()
     return {"step": steps, "resumed_from": start}
 
 
