@@ -3,7 +3,6 @@
 Measured on the test split, on projections on the unit sphere, at the temperature that the run was trained with.
 """
 
-import functools
 import pathlib
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcl import metrics
-from jaxcl.losses import normalize
+from jaxcl.analysis import penalty_statistics
+from jaxcl.losses import contrastive, normalize
 from jaxcl.programs import assemble, frozen, identity
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
@@ -107,29 +107,23 @@ def measure(
     anchors, others = views[:, 0], views[:, 1]
     n = anchors.shape[0]
     nearest = min(NEAREST, n - 1)
-    positive, top, entropy, penalties = _separation(anchors, others, temperature, nearest)
+    rows = jnp.arange(n)
+    separation = metrics.local_separation(
+        anchors, others, others, k=nearest, exclude=rows, normalize=False
+    )
+    # Eq. 5 of Wang & Liu at the run's temperature, whatever loss it was trained with: comparable over losses.
+    penalties = penalty_statistics(
+        contrastive, anchors, others, rows, temperatures=[temperature], normalize=False, k=nearest
+    )
     return {
         "uniformity": metrics.uniformity(embeddings, t=2, normalize=False),
         "alignment": metrics.alignment(anchors, others, alpha=2, normalize=False),
         "tolerance": metrics.tolerance(
             embeddings, labels, num_classes=num_classes, conditional=True, normalize=False
         ),
-        "positive_similarities": positive,
-        "top_negative_similarities": top,
-        "penalty_entropy": entropy,
-        "relative_penalty_top": penalties,
+        "positive_similarities": separation.positive_similarities,
+        "top_negative_similarities": separation.negative_similarities,
+        "penalty_entropy": penalties.entropy[0],
+        "relative_penalty_top": penalties.top_penalties[0],
     }
 
-
-@functools.partial(jax.jit, static_argnames="nearest")
-def _separation(
-    anchors: jax.Array, others: jax.Array, temperature: float, nearest: int
-) -> tuple[jax.Array, ...]:
-    similarities = jnp.matmul(anchors, others.T, precision=jax.lax.Precision.HIGHEST)
-    itself = jnp.eye(anchors.shape[0], dtype=bool)
-    negatives = jnp.where(itself, -jnp.inf, similarities)
-    log_penalty = jax.nn.log_softmax(negatives / temperature, axis=1)
-    penalty = jnp.exp(log_penalty)
-    entropy = -jnp.sum(penalty * jnp.where(itself, 0.0, log_penalty), axis=1)
-    top = jax.lax.top_k(negatives, nearest)[0]
-    return jnp.diagonal(similarities), top, entropy, jax.lax.top_k(penalty, nearest)[0]

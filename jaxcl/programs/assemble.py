@@ -1,5 +1,6 @@
 """From a configuration to the parts of a run, as plain values; and the checks that come before any compilation."""
 
+import contextlib
 import functools
 import inspect
 import json
@@ -18,7 +19,9 @@ from jaxcl.config import suggest
 from jaxcl.data import augment, sources, views
 from jaxcl.losses import LOSSES
 from jaxcl.models import MODELS, Model, build_model
+from jaxcl.programs.terminal import terminal
 from jaxcl.training.candidates import Candidates, build_candidates
+from jaxcl.training.log import Progress
 from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule
 from jaxcl.training.state import Hyper
 from jaxcl.training.step import Parts, Step, build_step
@@ -48,7 +51,18 @@ def data_dirs(config: ConfigDict) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _source(name: str, split: str, dirs: tuple[str, ...], size: int) -> sources.Source:
-    return sources.load_source(name, split, data_dir=dirs, size=size or None)
+    with contextlib.ExitStack() as stack:
+        bar: list[Progress] = []
+
+        def progress(done: int, total: int) -> None:
+            if not bar:
+                title = f"decode {name}/{split}"
+                bar.append(stack.enter_context(Progress(title, total, terminal())))
+            bar[0].update(done)
+
+        return sources.load_source(
+            name, split, data_dir=dirs, size=size or None, progress=progress
+        )
 
 
 def source(config: ConfigDict, split: str) -> sources.Source:

@@ -1,4 +1,4 @@
-"""The claims program: judges every claim of the paper on the runs below a root and writes claims.md."""
+"""The claims program: judges every claim of the paper on the runs below a root."""
 
 from __future__ import annotations
 

@@ -4,15 +4,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxcl.losses import TEMPERATURE_FREE
 from jaxcl.programs.assemble import loss_constants
-
-# Losses whose value does not depend on the temperature.
-WITHOUT_TEMPERATURE = ("simple", "hard_simple", "spectral", "spring", "triplet")
 
 
 def row(config: ConfigDict, program: str, step: int) -> dict[str, Any]:
     """The identity of a row that ``program`` found at a checkpoint."""
-    without = config.loss.name in WITHOUT_TEMPERATURE
+    without = config.loss.name in TEMPERATURE_FREE
     return {
         "program": program,
         "dataset": config.data.name,

@@ -1,4 +1,7 @@
-"""The report program: everything below a root becomes one page, figures and tables. Needs no accelerator and no jax."""
+"""The report program: everything below a root becomes one page, figures and tables.
+
+Needs no accelerator and does not import jax.
+"""
 
 from __future__ import annotations
 
