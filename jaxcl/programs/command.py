@@ -54,7 +54,8 @@ def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> No
         if arguments.list:
             sweep.show(configs.override(base, fixed), cells)
             return
-        sweep.run(configs.override(base, fixed), workdir, cells=cells, only=arguments.cell, force=force)
+        fixed_config = configs.override(base, fixed)
+        print(sweep.run(fixed_config, workdir, cells=cells, only=arguments.cell, force=force))
         return
     if arguments.config:
         base = configs.load(arguments.config)
@@ -63,7 +64,11 @@ def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> No
 
         base = load_config(workdir)
     config = configs.override(base, configs.parse_overrides(base, overrides))
-    if program == "pretrain":
+    if program == "analyze" and "theory" in config:
+        from jaxcl.programs import theory
+
+        print(theory.run(workdir, **config.theory))
+    elif program == "pretrain":
         from jaxcl.programs import pretrain
 
         pretrain.run(config, workdir, force=force)

@@ -72,7 +72,7 @@ def run(
         cell, name = configs[number], cell_name(cells[number])
         console.print(f"[{count + 1}/{len(chosen)}] {name}")
         run_cell(cell, root / name, baselines=_first(cell, baselines), force=force, console=console)
-    theory.run(root / "theory")
+    theory.write(root)
     return report.run(root)
 
 

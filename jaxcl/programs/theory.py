@@ -1,0 +1,53 @@
+"""The figures that need no data and no model: what each loss does to similarities, by `jax.grad`."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxcl.analysis import theory
+from jaxcl.programs import report
+
+TEMPERATURES = (0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 1.0)
+
+
+def write(
+    root: str | pathlib.Path,
+    *,
+    temperatures: Sequence[float] = TEMPERATURES,
+    temperature: float = 0.2,
+    points: int = 201,
+) -> pathlib.Path:
+    """Write ``theory/analysis.npz`` below a root.
+
+    Args:
+      root: of a report.
+      temperatures: of the gradient ratio's curves (Wang & Liu, Figure 3).
+      temperature: at which all losses are drawn side by side.
+      points: similarities on [-1, 1].
+
+    Returns:
+      The file.
+    """
+    folder = pathlib.Path(root) / "theory"
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = theory.theory_arrays(temperatures, temperature=temperature, points=points)
+    path = folder / "analysis.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def run(
+    root: str | pathlib.Path,
+    *,
+    temperatures: Sequence[float] = TEMPERATURES,
+    temperature: float = 0.2,
+    points: int = 201,
+) -> pathlib.Path:
+    """Write the arrays and the report of a root; arguments as for `write`.
+
+    Returns:
+      The report's page.
+    """
+    write(root, temperatures=temperatures, temperature=temperature, points=points)
+    return report.run(root)
