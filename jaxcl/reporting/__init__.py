@@ -1,1 +1,4 @@
-"""Tables, figures and the page: reads the files that programs wrote, and imports neither jax nor a model."""
+"""Tables, figures and the page, made from the files that programs wrote.
+
+Imports NumPy, matplotlib and the standard library; never jax.
+"""

@@ -1,10 +1,12 @@
-"""The claims of Wang & Liu (2021) as executable statements: each has a statistic, a rule fixed in advance, a verdict.
+"""The claims of Wang & Liu (2021) as executable statements: statistic, rule, verdict.
 
-Trends are judged twice: across temperatures (Spearman's rank correlation of the mean over seeds, one-sided permutation
-test) and across seeds (bootstrap interval of the statistic computed for each seed). Effects are judged by the bootstrap
-over seeds alone. With two seeds the bootstrap interval is the range, so that both seeds must agree.
+Trends are judged twice: across temperatures (Spearman's rank correlation of the mean over seeds,
+one-sided permutation test) and across seeds (bootstrap interval of the statistic computed for each
+seed). Effects are judged by the bootstrap over seeds alone. With two seeds the bootstrap interval
+is the range, so that both seeds must agree.
 
-This file knows studies and nothing of files. The thresholds are ours, since the paper states its claims in words.
+This file knows studies and nothing of files. The thresholds are ours, since the paper states its
+claims in words.
 
 References:
   Feng Wang, Huaping Liu: Understanding the Behaviour of Contrastive Loss. CVPR 2021, Sections 3-5.
@@ -16,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jaxcl.reporting.names import seed_words
+from jaxcl.reporting.names import seed_words, temperature_words
 from jaxcl.reporting.quantities import (
     EFFECTIVE,
     ENTROPY,
@@ -80,15 +82,16 @@ def claims_table(study: Study) -> Table:
             (str(i), claim.statement, claim.rule, evidence.number, evidence.verdict)
             for i, (claim, evidence) in enumerate(results, start=1)
         ),
-        note=f"{study.scale()}. Intervals: 95 % bootstrap over seeds; ρ: Spearman's rank correlation with τ of the mean over "
-        f"seeds; p: one-sided permutation test over temperatures. A verdict needs {LEAST_SEEDS} seeds and, for trends, "
-        f"{LEAST_TEMPERATURES} temperatures.",
+        note=f"{study.scale()}. Intervals: 95 % bootstrap over seeds; ρ: Spearman's rank "
+        "correlation with τ of the mean over seeds; p: one-sided permutation test over "
+        f"temperatures. A verdict needs {LEAST_SEEDS} seeds and, for trends, {LEAST_TEMPERATURES} "
+        "temperatures.",
         text_columns=5,
     )
 
 
 def reversed_u(study: Study) -> Evidence:
-    """(1) The best temperature, chosen on the other seeds, beats both ends of the grid on each seed left out."""
+    """(1) The best temperature, chosen on the other seeds, beats both ends on the seed left out."""
     quantity = study.accuracy
     if quantity is None:
         return Evidence(NOT_ENOUGH, "no accuracies")
@@ -104,16 +107,17 @@ def reversed_u(study: Study) -> Evidence:
         drops_high.append(100 * (curve[best] - curve[-1]))
     low, high = _interval(drops_low), _interval(drops_high)
     interior = all(taus[0] < tau < taus[-1] for tau in chosen)
-    best_words = "/".join(f"{tau:g}" for tau in sorted(set(chosen)))
+    best_words = "/".join(temperature_words(tau) for tau in sorted(set(chosen)))
     return Evidence(
         HOLDS if interior and low[0] > 0 and high[0] > 0 else DOES_NOT_HOLD,
-        f"best τ = {best_words}; above τ = {taus[0]:g} by {_points(drops_low)}, above τ = {taus[-1]:g} by "
-        f"{_points(drops_high)} percentage points; {len(taus)} temperatures, {seed_words([len(curves)])}",
+        f"best τ = {best_words}; above τ = {temperature_words(taus[0])} by {_points(drops_low)}, "
+        f"above τ = {temperature_words(taus[-1])} by {_points(drops_high)} percentage points; "
+        f"{len(taus)} temperatures, {seed_words([len(curves)])}",
     )
 
 
 def hard_keeps_uniformity(study: Study) -> Evidence:
-    """(4) Over large temperatures -uniformity of the hard loss changes by less than half of the ordinary loss's fall."""
+    """(4) At large temperatures -uniformity of hard changes by under half of contrastive's fall."""
     pairs = _falls(study, MINUS_UNIFORMITY, ("hard", "contrastive"))
     if pairs is None:
         return Evidence(
@@ -125,13 +129,14 @@ def hard_keeps_uniformity(study: Study) -> Evidence:
     margins = [ordinary / 2 - abs(hard) for hard, ordinary in falls]
     return Evidence(
         HOLDS if _interval(margins)[0] > 0 else DOES_NOT_HOLD,
-        f"fall from τ = {low:g} to {high:g}: hard {_plain([h for h, _ in falls])}, contrastive "
-        f"{_plain([c for _, c in falls])}; {seed_words([len(falls)])}",
+        f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: hard "
+        f"{_plain([h for h, _ in falls])}, contrastive {_plain([c for _, c in falls])}; "
+        f"{seed_words([len(falls)])}",
     )
 
 
 def hard_keeps_accuracy(study: Study) -> Evidence:
-    """(5) From the first large temperature to the largest, accuracy of the hard loss falls by less than one point."""
+    """(5) Over the large temperatures, accuracy of the hard loss falls by less than one point."""
     quantity = study.accuracy
     found = _falls(study, quantity, ("hard",)) if quantity is not None else None
     if found is None:
@@ -146,12 +151,13 @@ def hard_keeps_accuracy(study: Study) -> Evidence:
         beside = f" (contrastive: {_mean([100 * fall for (fall,) in both[2]]):.2f})"
     return Evidence(
         HOLDS if _interval(points)[1] < NOT_FALLING else DOES_NOT_HOLD,
-        f"fall from τ = {low:g} to {high:g}: {_points(points)} percentage points{beside}; {seed_words([len(points)])}",
+        f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: {_points(points)} "
+        f"percentage points{beside}; {seed_words([len(points)])}",
     )
 
 
 def simple_needs_hardness(study: Study) -> Evidence:
-    """(6) Simple is far below the best contrastive; hard_simple is within a quarter of that gap of the best hard."""
+    """(6) Simple is far below contrastive; hard_simple is within a quarter of that gap of hard."""
     quantity = study.accuracy
     if quantity is None:
         return Evidence(NOT_ENOUGH, "no accuracies")
@@ -167,21 +173,25 @@ def simple_needs_hardness(study: Study) -> Evidence:
     return Evidence(
         HOLDS if _interval(gaps)[0] > FAR_WORSE and _interval(margins)[0] > 0 else DOES_NOT_HOLD,
         f"simple is {_points(gaps)} points below the best contrastive, hard_simple "
-        f"{_points([close[seed] for seed in seeds])} below the best hard; {seed_words([len(seeds)])}",
+        f"{_points([close[seed] for seed in seeds])} below the best hard; "
+        f"{seed_words([len(seeds)])}",
     )
 
 
 def few_neighbours(study: Study) -> Evidence:
-    """(10) At the smallest temperature the penalty is spread over at most two negatives, exp(H) <= 2 on average."""
+    """(10) At the smallest temperature the penalty falls on few negatives: mean exp(H) <= 2."""
     taus = [tau for tau, _ in study.series("contrastive", EFFECTIVE)]
     if not taus or taus[0] > SMALL_TEMPERATURE:
         return Evidence(NOT_ENOUGH, f"needs contrastive at τ ≤ {SMALL_TEMPERATURE:g}")
     values = list(study.cells[CellKey("contrastive", taus[0])].by_seed(EFFECTIVE).values())
     if len(values) < LEAST_SEEDS:
-        return _too_few(None, len(values), f"τ = {taus[0]:g}: exp(H) = {values[0]:.2f}")
+        return _too_few(
+            None, len(values), f"τ = {temperature_words(taus[0])}: exp(H) = {values[0]:.2f}"
+        )
     return Evidence(
         HOLDS if _interval(values)[1] <= FEW_NEIGHBOURS else DOES_NOT_HOLD,
-        f"τ = {taus[0]:g}: exp(H) = {_plain(values)} negatives; {seed_words([len(values)])}",
+        f"τ = {temperature_words(taus[0])}: exp(H) = {_plain(values)} negatives; "
+        f"{seed_words([len(values)])}",
     )
 
 
@@ -200,7 +210,8 @@ def trend(quantity: Measured, direction: int, loss: str = "contrastive") -> Call
         if len(by_seed) >= LEAST_SEEDS:
             low, high = _interval(by_seed)
             number += f" [{_minus(f'{low:.2f}')}, {_minus(f'{high:.2f}')}]"
-        number += f" over {len(taus)} temperatures, p = {p:.2g}; {seed_words([len(by_seed) or 1])}"
+        number += f" over {len(taus)} temperatures, {_p_words(p)}; "
+        f"{seed_words([len(by_seed) or 1])}"
         number += _without_small(taus, means)
         if len(by_seed) < LEAST_SEEDS:
             return Evidence(NOT_ENOUGH, number)
@@ -214,7 +225,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "reversed_u",
         "Accuracy of the contrastive loss over τ is a reversed U with an interior best",
-        "the best τ, chosen on the other seeds, is interior and beats both ends of the grid (intervals above 0)",
+        "the best τ, chosen on the other seeds, is interior and beats both ends of the grid "
+        "(intervals above 0)",
         reversed_u,
     ),
     Claim(
@@ -232,20 +244,22 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "hard_keeps_uniformity",
         "The hard loss keeps its uniformity at large τ",
-        "it changes by less than half of the contrastive loss's fall between the smallest τ ≥ 0.3 and the largest",
+        "it changes by less than half of the contrastive loss's fall between the smallest τ ≥ 0.3 "
+        "and the largest",
         hard_keeps_uniformity,
     ),
     Claim(
         "hard_keeps_accuracy",
         "The hard loss's accuracy does not fall at large τ",
-        f"it falls by less than {NOT_FALLING:g} percentage point between the smallest τ ≥ 0.3 and the largest",
+        f"it falls by less than {NOT_FALLING:g} percentage point between the smallest τ ≥ 0.3 and "
+        "the largest",
         hard_keeps_accuracy,
     ),
     Claim(
         "simple_needs_hardness",
         "Simple is far worse than contrastive; hard simple is close to hard",
-        f"simple is more than {FAR_WORSE:g} percentage points below the best contrastive, and hard simple is behind the best "
-        "hard by less than a quarter of that",
+        f"simple is more than {FAR_WORSE:g} percentage points below the best contrastive, and "
+        "hard simple is behind the best hard by less than a quarter of that",
         simple_needs_hardness,
     ),
     Claim(
@@ -269,7 +283,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "few_neighbours",
         "The smallest τ concentrates the penalty on one or two neighbours",
-        f"the effective number of negatives exp(H) is at most {FEW_NEIGHBOURS:g} on average over anchors",
+        f"the effective number of negatives exp(H) is at most {FEW_NEIGHBOURS:g} on average over "
+        "anchors",
         few_neighbours,
     ),
 )
@@ -319,7 +334,7 @@ def _complete(study: Study, loss: str, quantity: Measured) -> tuple[list[float],
 def _falls(
     study: Study, quantity: Measured, losses: tuple[str, ...]
 ) -> tuple[float, float, list[tuple[float, ...]]] | None:
-    """Value at the smallest large temperature minus value at the largest one, per seed, for each loss."""
+    """Value at the smallest large temperature minus value at the largest, per seed and loss."""
     taus = set.intersection(*(set(study.temperatures_of(loss)) for loss in losses))
     large = sorted(
         tau
@@ -341,7 +356,7 @@ def _falls(
 def _behind_best(
     study: Study, reference: str, other: str, quantity: Measured
 ) -> dict[int, float] | None:
-    """Percentage points by which a loss without temperature lies below the best cell of another, per seed."""
+    """Percentage points of a loss without temperature below the best cell of another, by seed."""
     series = study.series(reference, quantity)
     cell = study.cells.get(CellKey(other, None))
     if not series or cell is None or cell.summary(quantity) is None:
@@ -359,6 +374,10 @@ def _too_few(temperatures: int | None, seeds: int | None, number: str = "") -> E
     if seeds is not None:
         words.append(f"{seeds} seed" + ("s" if seeds != 1 else ""))
     return Evidence(NOT_ENOUGH, ", ".join(words))
+
+
+def _p_words(p: float) -> str:
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

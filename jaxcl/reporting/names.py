@@ -20,6 +20,15 @@ LOSS_NAMES = {
     "hard_simple": "Hard simple",
     "dcl": "DCL",
     "dclw": "DCLW",
+    "spring": "Spring-like",
+    "triplet": "Triplet",
+    "softmax": "Softmax",
+    "nce": "NCE",
+    "supcon": "SupCon",
+    "sigmoid": "Sigmoid (SigLIP)",
+    "debiased": "Debiased",
+    "hcl": "HCL",
+    "spectral": "Spectral",
 }
 CANDIDATE_NAMES = {"batch": "in-batch negatives", "memory_bank": "memory bank"}
 
@@ -52,6 +61,24 @@ def loss_order(loss: str) -> tuple[int, str]:
     name = loss.split(" (")[0]
     known = list(LOSS_NAMES)
     return (known.index(name) if name in known else len(known), loss)
+
+
+def file_name(text: str) -> str:
+    """
+    >>> file_name("hard (num_negatives 64)")
+    'hard-num_negatives-64'
+    """
+    kept = "".join(c if c.isalnum() or c in "-._" else " " for c in text.lower())
+    return "-".join(kept.split())
+
+
+def temperature_words(temperature: float) -> str:
+    """A temperature as the paper prints it.
+
+    >>> temperature_words(0.07), temperature_words(1.0)
+    ('0.07', '1.0')
+    """
+    return f"{temperature:.1f}" if temperature == round(temperature) else f"{temperature:g}"
 
 
 def seed_words(counts: Sequence[int]) -> str:

@@ -1,12 +1,15 @@
-"""The published numbers that runs are held against, each with its source. Typed from the papers, never computed.
+"""The published numbers that runs are held against, each with its source.
 
 References:
-  Feng Wang, Huaping Liu: Understanding the Behaviour of Contrastive Loss. CVPR 2021 (arXiv:2012.09740): Table 1 and
+  Feng Wang, Huaping Liu: Understanding the Behaviour of Contrastive Loss. CVPR 2021
+  (arXiv:2012.09740): Table 1 and
     supplementary Tables 1 and 2.
-  Chun-Hsiao Yeh, Cheng-Yao Hong, Yen-Chi Hsu, Tyng-Luh Liu, Yubei Chen, Yann LeCun: Decoupled Contrastive Learning.
+  Chun-Hsiao Yeh, Cheng-Yao Hong, Yen-Chi Hsu, Tyng-Luh Liu, Yubei Chen, Yann LeCun: Decoupled
+  Contrastive Learning.
     ECCV 2022 (arXiv:2110.06848): the abstracts of its versions.
-  Ramin Nakhli: Decoupled-Contrastive-Learning, a third-party implementation (github.com/raminnakhli): README.
-  Yixuan Wang, Haomeng Zhang, Qingyi Chen, Shuangrui Ding: Effect of Contrastive Loss on Unsupervised Representation
+  Ramin Nakhli: Decoupled-Contrastive-Learning, a third-party implementation
+  (github.com/raminnakhli): README. Yixuan Wang, Haomeng Zhang, Qingyi Chen, Shuangrui Ding: Effect
+  of Contrastive Loss on Unsupervised Representation
     Learning. EECS 442 project report, University of Michigan, 2020: Table 1.
 """
 
@@ -28,44 +31,50 @@ class Citation:
 
 WANG_LIU = Citation(
     short="Wang & Liu 2021",
-    full="F. Wang, H. Liu. Understanding the Behaviour of Contrastive Loss. CVPR 2021, arXiv:2012.09740. ResNet-18 with a "
-    "3×3 stem (ResNet-50 for ImageNet100), memory bank, 200 epochs, batch 128.",
+    full="F. Wang, H. Liu. Understanding the Behaviour of Contrastive Loss. CVPR 2021, "
+    "arXiv:2012.09740. ResNet-18 with a 3×3 stem (ResNet-50 for ImageNet100), memory bank, 200 "
+    "epochs, batch 128.",
     notes=(
-        "ImageNet100 at τ = 1.0: the main Table 1 prints 63.57 (contrastive) and 74.28 (hard), the supplementary Tables 1 "
-        "and 2 print 65.49 and 73.78; 74.28 is the supplementary entry of τ = 0.8.",
+        "ImageNet100 at τ = 1.0: the main Table 1 prints 63.57 (contrastive) and 74.28 (hard), "
+        "the supplementary Tables 1 and 2 print 65.49 and 73.78; 74.28 is the supplementary entry "
+        "of τ = 0.8.",
         "SVHN at τ = 0.8, contrastive: printed “93,22”, read as 93.22.",
-        "The tolerance of Eq. 11 taken literally is bounded by the probability of a shared class (0.1 on CIFAR10); the "
-        "printed values exceed it, so they are read as the mean similarity of same-class pairs, which is what is "
-        "measured here.",
-        "The t of the uniformity is not stated; the printed values fit t = 2 in 128 dimensions. Tables show −uniformity, "
-        "as the paper does.",
+        "The tolerance of Eq. 11 taken literally is bounded by the probability of a shared class "
+        "(0.1 on CIFAR10); the printed values exceed it, so they are read as the mean similarity "
+        "of same-class pairs, which is what is measured here.",
+        "The t of the uniformity is not stated; the printed values fit t = 2 in 128 dimensions. "
+        "Tables show −uniformity, as the paper does.",
         "The number of seeds behind the published values is not stated.",
     ),
 )
 DECOUPLED = Citation(
     short="Yeh et al. 2022",
-    full="C.-H. Yeh, C.-Y. Hong, Y.-C. Hsu, T.-L. Liu, Y. Chen, Y. LeCun. Decoupled Contrastive Learning. ECCV 2022, "
-    "arXiv:2110.06848. ImageNet-1K, ResNet-50, linear accuracy.",
+    full="C.-H. Yeh, C.-Y. Hong, Y.-C. Hsu, T.-L. Liu, Y. Chen, Y. LeCun. Decoupled Contrastive "
+    "Learning. ECCV 2022, arXiv:2110.06848. ImageNet-1K, ResNet-50, linear accuracy.",
     notes=(
-        "200 epochs: SimCLR 61.8 follows from the differences stated in the abstracts (66.9 − 5.1 and 68.2 − 6.4); 66.9 is "
-        "the version with SimCLR's hyper-parameters, 68.2 the one with tuned hyper-parameters.",
+        "200 epochs: SimCLR 61.8 follows from the differences stated in the abstracts (66.9 − 5.1 "
+        "and 68.2 − 6.4); 66.9 is the version with SimCLR's hyper-parameters, 68.2 the one with "
+        "tuned hyper-parameters.",
         "100 epochs: as quoted from the paper in a pull request of the lightly library (no. 1302).",
     ),
 )
 DECOUPLED_THIRD_PARTY = Citation(
-    short="Nakhli (third party)",
-    full="R. Nakhli. Decoupled-Contrastive-Learning (github.com/raminnakhli), README: a third-party implementation, not by "
-    "the authors of the paper. 100 epochs, τ = 0.1, σ = 0.5, Adam 1e-3.",
+    short="Nakhli, third party",
+    full="R. Nakhli. Decoupled-Contrastive-Learning (github.com/raminnakhli), README: a "
+    "third-party implementation, not by the authors of the paper. 100 epochs, τ = 0.1, σ = 0.5, "
+    "Adam 1e-3.",
     notes=("The README names a ResNet-18; the code builds a ResNet-50.",),
 )
 EECS = Citation(
-    short="Wang et al. 2020 (EECS 442)",
-    full="Y. Wang, H. Zhang, Q. Chen, S. Ding. Effect of Contrastive Loss on Unsupervised Representation Learning. EECS 442 "
-    "project report, University of Michigan, 2020. STL-10, two-stream encoder on L and ab, 100 epochs, batch 128.",
+    short="EECS 442 report",
+    full="Y. Wang, H. Zhang, Q. Chen, S. Ding. Effect of Contrastive Loss on Unsupervised "
+    "Representation Learning. EECS 442 project report, University of Michigan, 2020. STL-10, "
+    "two-stream encoder on L and ab, 100 epochs, batch 128.",
     notes=(
-        "Uniformity and alignment: lower is better; 1,000 test images. The report does not say which view feeds the "
-        "uniformity.",
-        "The encoder ends in a ReLU, so that similarities are not negative; an alignment of 2 means orthogonal views.",
+        "Uniformity and alignment: lower is better; 1,000 test images. The report does not say "
+        "which view feeds the uniformity.",
+        "The encoder ends in a ReLU, so that similarities are not negative; an alignment of 2 "
+        "means orthogonal views.",
     ),
 )
 
@@ -150,6 +159,9 @@ TABLE_1: dict[str, dict[str, tuple[float, ...]]] = {
         "tolerance": (0.093, 0.380, 0.427, 0.456, 0.528, 0.067, 0.096, 0.121, 0.134, 0.157),
     },
 }
+TABLE_1_NOTES = {
+    "imagenet100": "At τ = 1.0 the supplementary tables print 65.49 and 73.78 (hard).",
+}
 WANG_LIU_DATASETS = tuple(TABLE_1)
 
 # Third party: linear accuracy [%] at batch sizes, NT-Xent ("CE") against DCL and DCLW.
@@ -184,9 +196,10 @@ EECS_TABLE_1: dict[str, tuple[float, float, float]] = {
 
 
 def published(dataset: str, quantity: str) -> dict[str, list[tuple[float, float]]]:
-    """The published curve of each loss: (temperature, value) for 'accuracy', 'minus_uniformity' or 'tolerance'.
+    """The published curve of each loss, (temperature, value).
 
-    Accuracies are those of the supplementary tables (12 temperatures), the others those of the main Table 1 (4).
+    The quantity is 'accuracy', 'minus_uniformity' or 'tolerance'. Accuracies are those of the
+    supplementary tables (12 temperatures), the others those of the main Table 1 (4).
     """
     if dataset not in TABLE_1:
         return {}

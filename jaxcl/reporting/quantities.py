@@ -1,4 +1,4 @@
-"""What is measured of a trained encoder, and how each number is named, scaled and rounded in tables and figures."""
+"""What is measured of a trained encoder; how each number is read, named, scaled and rounded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOLVER_NAMES = {"lbfgs": "linear (L-BFGS)", "sgd": "linear (SGD)", "mlp": "MLP",
 
 @dataclass(frozen=True)
 class Readout:
-    """How an accuracy was read out of frozen features. Accuracies are fractions in rows, percent in tables."""
+    """How an accuracy was read out of frozen features: a fraction in rows, percent in tables."""
 
     features: str
     solver: str
@@ -42,6 +42,11 @@ class Readout:
         where = "" if self.features in ("backbone", "pixels") else f", {self.features}"
         scaled = ", standardized" if self.standardized and not self.is_knn else ""
         return f"{SOLVER_NAMES.get(self.solver, self.solver)}{where}{scaled} accuracy [%]"
+
+    @property
+    def kind(self) -> str:
+        """For an axis: 'linear accuracy [%]'; the title says the rest."""
+        return f"{SOLVER_NAMES.get(self.solver, self.solver).split(' ')[0]} accuracy [%]"
 
     @property
     def name(self) -> str:
@@ -124,6 +129,10 @@ ANALYSIS = (
     EFFECTIVE,
     TOP,
 )
+
+
+# Shares of a softmax at the loss's temperature: without meaning for a loss that has none.
+NEED_TEMPERATURE = (ENTROPY, EFFECTIVE, TOP)
 
 
 def _place(order: tuple[str, ...], name: str) -> int:

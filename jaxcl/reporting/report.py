@@ -1,4 +1,4 @@
-"""The report below a root: which tables and figures there are, and in what order they stand on the page."""
+"""The report below a root: which tables and figures it has, and their order on the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ from jaxcl.reporting.runs import Run, collect_runs, load_theory
 from jaxcl.reporting.studies import build_studies
 from jaxcl.reporting.study import Study
 from jaxcl.reporting.style import save
-from jaxcl.reporting.tables import NOT_RUN, Table, baseline_table, cell_table, csv_text, markdown
+from jaxcl.reporting.tables import (
+    NOT_RUN,
+    Table,
+    baseline_table,
+    cell_table,
+    csv_text,
+    markdown,
+    penalty_table,
+)
 
 FORMATS = ("png", "svg", "pdf")
 _THEORY_FIGURES = (
@@ -101,25 +109,31 @@ def all_tables(studies: Sequence[Study]) -> list[Table]:
     """Every table of the report, in the order of the page."""
     tables: list[Table] = []
     for study in studies:
-        tables += [cell_table(study), *filter(None, [baseline_table(study)])]
+        tables += _tables_of(study)
     for dataset in paper.WANG_LIU_DATASETS:
         tables += reproduction.wang_liu_tables(dataset, studies)
     return [*tables, *reproduction.decoupled_tables(studies), reproduction.eecs_table(studies)]
 
 
+def _tables_of(study: Study) -> list[Table]:
+    found = [cell_table(study), penalty_table(study), baseline_table(study)]
+    return [table for table in found if table is not None]
+
+
 def _lead(runs: Sequence[Run], studies: Sequence[Study]) -> str:
     if not runs:
         text = (
-            "No runs here yet. Below stand the published numbers; every cell of ours says “not yet run” until a run of "
-            "that data set, loss and temperature lies under this directory."
+            "No runs here yet. Below stand the published numbers; every cell of ours says “not yet "
+            "run” until a run of that data set, loss and temperature lies under this directory."
         )
     else:
         cells = sum(len(study.cells) for study in studies)
         names = ", ".join(dict.fromkeys(dataset_title(study.dataset) for study in studies))
         text = (
-            f"{len(runs)} run{'s' if len(runs) > 1 else ''} on {names or 'unknown data'}: {cells} cells of loss and "
-            f"temperature in {len(studies)} stud{'ies' if len(studies) != 1 else 'y'}. Everything on this page is computed "
-            "from the rows that the runs wrote."
+            f"{len(runs)} run{'s' if len(runs) > 1 else ''} on {names or 'unknown data'}: {cells} "
+            f"cells of loss and temperature in {len(studies)} "
+            f"stud{'ies' if len(studies) != 1 else 'y'}. Everything on this page is computed from "
+            "the rows that the runs wrote."
         )
     return paragraph(text, "lead")
 
@@ -158,8 +172,8 @@ def _environment(runs: Sequence[Run], name: str, count: str = "") -> str:
 
 def _claims_sections(studies: Sequence[Study]) -> list[Section]:
     intro = paragraph(
-        f"The claims of {paper.WANG_LIU.short}, judged on the runs below by rules fixed in advance. A claim that does not hold "
-        "at this scale is not thereby refuted at the paper's."
+        f"The claims of {paper.WANG_LIU.short}, judged on the runs below by rules fixed in "
+        "advance. A claim that does not hold at this scale is not thereby refuted at the paper's."
     )
     tables = [claims_table(study) for study in studies] or [_unjudged()]
     body = "".join(table_html(table) for table in tables)
@@ -179,17 +193,13 @@ def _unjudged() -> Table:
 
 
 def _study_sections(study: Study, figures: _Figures) -> list[Section]:
-    tables = table_html(cell_table(study), caption=False)
-    baselines = baseline_table(study)
-    if baselines is not None:
-        tables += table_html(baselines)
-    separation = [samples.separation_figure(study, loss) for loss in study.losses]
+    tables = "".join(table_html(table) for table in _tables_of(study))
     sections = [
         Section(study.title, tables),
         Section(
             "Behaviour by temperature", figures.place([f(study) for f in _STUDY_FIGURES]), level=3
         ),
-        Section("Local separation", figures.place(separation), level=3),
+        Section("Local separation", figures.place(samples.separation_figures(study)), level=3),
         Section("Embeddings", figures.place([samples.map_figure(study)]), level=3),
         Section("Training", figures.place([training.loss_curve_figure(study)]), level=3),
     ]
@@ -208,8 +218,9 @@ def _reproduction_sections(studies: Sequence[Study]) -> list[Section]:
         Section(
             "Published numbers beside ours",
             paragraph(
-                "Three lines for each quantity: as published, ours, and the difference ours − published (accuracies in "
-                "percentage points). Ours come from the runs on this page at the scale stated under each table."
+                "Three lines for each quantity: as published, ours, and the difference ours − "
+                "published (accuracies in percentage points). Ours come from the runs on this page "
+                "at the scale stated under each table."
             ),
         )
     ]
@@ -237,7 +248,7 @@ def _reproduction_sections(studies: Sequence[Study]) -> list[Section]:
         body = "".join(table_html(table) for table in tables)
         if not ran and studies:
             body = details("published numbers; ours: not yet run", body)
-        sections.append(Section(f"{title} ({citation.short})", body, level=3))
+        sections.append(Section(f"{title}: {citation.short}", body, level=3))
     return sections
 
 

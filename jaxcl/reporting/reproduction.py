@@ -1,11 +1,19 @@
-"""The papers' tables with three lines per quantity: published, ours, difference; 'not yet run' where no run exists."""
+"""The papers' tables with three lines per quantity: published, ours, difference.
+
+A cell without a run says 'not yet run'.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from jaxcl.reporting import paper
-from jaxcl.reporting.names import candidates_title, dataset_title, loss_title
+from jaxcl.reporting.names import (
+    candidates_title,
+    dataset_title,
+    loss_title,
+    temperature_words,
+)
 from jaxcl.reporting.quantities import ALIGNMENT, MINUS_UNIFORMITY, TOLERANCE, Quantity
 from jaxcl.reporting.statistics import Summary
 from jaxcl.reporting.study import CellKey, Measured, Study
@@ -21,7 +29,7 @@ _EECS_LOSSES = {
 
 
 def wang_liu_tables(dataset: str, studies: Sequence[Study]) -> list[Table]:
-    """Main Table 1 and supplementary Tables 1 and 2 for one data set, ours from every study of it."""
+    """Main Table 1 and supplementary Tables 1 and 2 for one data set, beside every study of it."""
     ours = [study for study in studies if study.dataset == dataset]
     tables = [_table_1(dataset, ours)]
     for number, loss in enumerate(("contrastive", "hard"), start=1):
@@ -29,11 +37,12 @@ def wang_liu_tables(dataset: str, studies: Sequence[Study]) -> list[Table]:
         lines = _lines("accuracy [%]", paper.ACCURACY[loss][dataset], settings, ours, "accuracy", 2)
         tables.append(
             Table(
-                title=f"{dataset_title(dataset)}: {loss_title(loss)}, linear accuracy [%] by temperature "
-                f"(supplementary Table {number})",
-                columns=("", *(f"τ = {tau:g}" for tau in paper.TEMPERATURES)),
+                title=f"{dataset_title(dataset)}: {loss_title(loss)}, linear accuracy [%] by "
+                f"temperature (supplementary Table {number})",
+                columns=("", *(f"τ = {temperature_words(tau)}" for tau in paper.TEMPERATURES)),
                 rows=tuple(row[1:] for row in lines),
                 note=_note(ours),
+                compact=True,
             )
         )
     return tables
@@ -52,16 +61,17 @@ def _table_1(dataset: str, ours: Sequence[Study]) -> Table:
         groups.append(len(rows))
         rows += _lines(title, values[name], paper.TABLE_1_SETTINGS, ours, quantity, digits)
     heads = [
-        loss_title(loss) + (f" τ = {tau:g}" if tau is not None else "")
+        loss_title(loss) + (f" τ = {temperature_words(tau)}" if tau is not None else "")
         for loss, tau in paper.TABLE_1_SETTINGS
     ]
     return Table(
         title=f"{dataset_title(dataset)}: accuracy, −uniformity, tolerance (main Table 1)",
         columns=("quantity", "", *heads),
         rows=tuple(rows),
-        note=_note(ours),
+        note=" ".join(filter(None, [_note(ours), paper.TABLE_1_NOTES.get(dataset, "")])),
         groups=tuple(groups[1:]),
         text_columns=2,
+        compact=True,
     )
 
 
@@ -73,8 +83,8 @@ def _lines(
     quantity: Quantity | str,
     digits: int,
 ) -> list[tuple[str, ...]]:
-    """The lines 'published', 'ours', 'difference' of one quantity; a pair of the last two for each study."""
-    lines = [(title, "published", *(_published(value, digits) for value in values))]
+    """The lines of one quantity: 'published', then 'ours' and 'difference' for each study."""
+    lines = [(title, "published", *(_published(value, 2) for value in values))]
     if not ours:
         blank = tuple(NOT_RUN for _ in values)
         return [*lines, ("", "ours", *blank), ("", "difference", *blank)]
@@ -98,7 +108,7 @@ def _lines(
 
 
 def decoupled_tables(studies: Sequence[Study]) -> list[Table]:
-    """NT-Xent, DCL and DCLW by batch size (third-party numbers), and the paper's ImageNet numbers."""
+    """NT-Xent, DCL and DCLW by batch size (third party), and the paper's ImageNet numbers."""
     return [_decoupled_cifar(studies), _decoupled_imagenet(studies)]
 
 
@@ -118,13 +128,15 @@ def _decoupled_cifar(studies: Sequence[Study]) -> Table:
         groups.append(len(rows))
         rows += _three_lines(title, values, found, [2] * len(values), 100.0)
     return Table(
-        title="Decoupled contrastive learning: linear accuracy [%] by batch size, third-party numbers",
+        title="Decoupled contrastive learning: linear accuracy [%] by batch size, third-party "
+        "numbers",
         columns=("loss", "", *(f"{dataset_title(data)}, {size}" for data, size in columns)),
         rows=tuple(rows),
-        note="Published: third party, not the authors of the paper, whose own tables for these data sets are not quoted "
-        "here. Ours: in-batch negatives at τ = 0.1.",
+        note="Published: third party, not the authors of the paper, whose own tables for these "
+        "data sets are not quoted here. Ours: in-batch negatives at τ = 0.1.",
         groups=tuple(groups[1:]),
         text_columns=2,
+        compact=True,
     )
 
 
@@ -170,6 +182,7 @@ def eecs_table(studies: Sequence[Study]) -> Table:
         + (f" Ours: {study.scale()}." if study else ""),
         groups=tuple(groups[1:]),
         text_columns=2,
+        compact=True,
     )
 
 
@@ -209,7 +222,7 @@ def _three_lines(
 ) -> list[tuple[str, ...]]:
     columns = list(zip(found, values, digits, strict=True))
     return [
-        (title, "published", *(_published(value, places) for _, value, places in columns)),
+        (title, "published", *(_published(value, 0) for value in values)),
         ("", "ours", *(_ours(s, places, scale) for s, _, places in columns)),
         ("", "difference", *(_difference(s, v, places, scale) for s, v, places in columns)),
     ]
@@ -228,7 +241,7 @@ def _at_batch_size(
     setting: paper.Setting,
     epochs: int | None = None,
 ) -> Summary | None:
-    """The accuracy in the first study of that data set and batch size; temperature None accepts any."""
+    """The accuracy in the first study of that data set and batch size; None: any temperature."""
     loss, temperature = setting
     for study in studies:
         s = study.settings
@@ -253,8 +266,10 @@ def _note(ours: Sequence[Study]) -> str:
     return f"Ours: {scales}. Mean ± standard deviation over seeds where there are several."
 
 
-def _published(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+def _published(value: float, decimals: int) -> str:
+    """As printed: at least so many decimals, more where the paper gives more."""
+    printed = len(f"{value:g}".partition(".")[2])
+    return f"{value:.{max(decimals, printed)}f}".replace("-", "−")
 
 
 def _ours(summary: Summary | None, digits: int, scale: float) -> str:

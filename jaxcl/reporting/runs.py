@@ -1,13 +1,14 @@
 """Run directories on disk: found, read and handed on as plain values.
 
-This file knows the names and formats of the files that programs write. It knows nothing of what a row means; grouping
-runs into comparable sets is the business of `jaxcl.reporting.studies`.
+This file knows the names and formats of the files that programs write. It knows nothing of what a
+row means; grouping runs into comparable sets is the business of `jaxcl.reporting.studies`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,13 +37,13 @@ ROW_KEY = (
     "split",
 )
 
-# Written by this package or by programs beside the runs: never runs themselves.
-_NOT_RUNS = frozenset({"report", "theory", "checkpoints"})
+# Written beside or inside runs, hidden, or a run of another config that was moved aside.
+_NOT_A_RUN = re.compile(r"^(report|theory|checkpoints|\..*|.*\.old-\d+)$")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. `rows` hold each measurement once; larger files are read when first asked for."""
+    """One run directory. `rows` hold each measurement once; large files are read when asked for."""
 
     folder: Path
     name: str
@@ -53,7 +54,7 @@ class Run:
 
     @functools.cached_property
     def metrics(self) -> tuple[Row, ...]:
-        """The training log, one mapping a step, ordered; a step logged twice (after a resume) counts once."""
+        """The training log in order of steps; a step logged twice, after a resume, counts once."""
         lines, _ = read_json_lines(self.folder / "metrics.jsonl")
         by_step = {line["step"]: line for line in lines if isinstance(line.get("step"), int)}
         return tuple(by_step[step] for step in sorted(by_step))
@@ -72,14 +73,15 @@ class Run:
 def collect_runs(root: str | Path) -> list[Run]:
     """Returns every run at or below `root`, ordered by path.
 
-    A run is a directory that holds config.json or rows.jsonl. Folders called report, theory or checkpoints are skipped.
+    A run is a directory that holds config.json or rows.jsonl. Folders called
+    report, theory or checkpoints are skipped, and runs that were moved aside (`.old-1`).
     """
     root = Path(root)
     return [_load_run(folder, root) for folder in _run_folders(root)]
 
 
 def load_theory(root: str | Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of the first theory/analysis.npz at or below `root`, empty if there is none."""
+    """Returns the arrays of the first theory/analysis.npz at or below `root`; empty if none."""
     root = Path(root)
     found = sorted(root.glob("**/theory/analysis.npz"))
     return read_arrays(found[0]) if found else {}
@@ -88,8 +90,8 @@ def load_theory(root: str | Path) -> dict[str, np.ndarray]:
 def read_json_lines(path: Path) -> tuple[list[Row], int]:
     """Returns the objects of a JSON-lines file and the number of lines that could not be read.
 
-    A process that is killed leaves half a line, at the end or, after a resume, in the middle. Such lines are counted, not
-    fatal.
+    A process that is killed leaves half a line, at the end or, after a resume, in the middle. Such
+    lines are counted, not fatal.
     """
     if not path.is_file():
         return [], 0
@@ -111,7 +113,7 @@ def read_json_lines(path: Path) -> tuple[list[Row], int]:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an .npz file; empty if it is missing or was cut short while being written."""
+    """Returns the arrays of an .npz file; empty if it is missing or was cut short."""
     if not path.is_file():
         return {}
     try:
@@ -154,7 +156,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
     if (folder / "config.json").is_file() or (folder / "rows.jsonl").is_file():
         yield folder
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and child.name not in _NOT_RUNS and not child.name.startswith("."):
+        if child.is_dir() and not _NOT_A_RUN.search(child.name):
             yield from _run_folders(child)
 
 

@@ -1,4 +1,4 @@
-"""The few statistics that tables and claims need, in NumPy: summaries over seeds, rank trends, bootstrap over seeds."""
+"""The statistics of tables and claims: summaries over seeds, rank trends, bootstrap over seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Above these sizes the exact enumeration gives way to a draw with a fixed seed, so that results repeat.
+# Above these sizes the exact enumeration gives way to a draw with a fixed seed, so that results
+# repeat.
 _EXACT_PERMUTATIONS_UP_TO = 7
 _EXACT_RESAMPLES_UP_TO = 5
 _DRAWS = 20_000
@@ -38,7 +39,7 @@ def summarize(values: Iterable[float]) -> Summary | None:
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Rank correlation of two sequences, ties at their average rank; nan if one of them is constant.
+    """Rank correlation of two sequences, ties at their average rank; nan if one is constant.
 
     >>> spearman([1, 2, 3, 4], [10, 20, 30, 5])
     -0.2
@@ -50,9 +51,10 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def permutation_p(x: Sequence[float], y: Sequence[float]) -> float:
-    """One-sided p-value of `spearman(x, y)`: the share of orderings of y whose correlation is at least as large.
+    """One-sided p-value of `spearman(x, y)`.
 
-    Exact up to 7 points, 20,000 draws with a fixed seed above.
+    The share of orderings of y whose correlation is at least as large. Exact up to 7 points, 20,000
+    draws with a fixed seed above.
     """
     observed = spearman(x, y)
     if math.isnan(observed):
@@ -69,10 +71,10 @@ def permutation_p(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the mean under resampling of the values (one value a seed) with replacement.
+    """Percentile interval of the mean of values, one a seed, resampled with replacement.
 
-    All n^n resamples up to 5 values, 20,000 draws with a fixed seed above. With two values the interval reaches from the
-    one to the other: it excludes zero only if both have the same sign.
+    All n^n resamples up to 5 values, 20,000 draws with a fixed seed above. With two values the
+    interval reaches from the one to the other: it excludes zero only if both have the same sign.
     """
     array = np.asarray(values, dtype=float)
     n = len(array)

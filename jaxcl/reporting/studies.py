@@ -1,6 +1,7 @@
 """From run directories to studies: which runs may be compared, and where each row belongs.
 
-Numbers of runs whose settings differ are never averaged: every setting splits, except those listed here.
+Numbers of runs whose settings differ are never averaged: every setting splits, except those listed
+here.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxcl.reporting.names import dataset_order
-from jaxcl.reporting.quantities import ANALYSIS, Readout
+from jaxcl.reporting.quantities import ANALYSIS, NEED_TEMPERATURE, Readout
 from jaxcl.reporting.runs import Row, Run, flatten
 from jaxcl.reporting.study import LEARNING_RATE, Cell, CellKey, Study
 
-# Settings that do not make two runs different experiments: what a cell varies, where files lie, how often to write, and
-# how the finished encoder is measured (a row says that itself).
+# Settings that do not make two runs different experiments: what a cell varies, where files lie, how
+# often to write, and how the finished encoder is measured (a row says that itself).
 _NOT_SETTINGS = (
     "seed",
     "loss.",
@@ -43,8 +44,8 @@ def build_studies(runs: Sequence[Run]) -> list[Study]:
 
 def _split(family: tuple[str, str, str], members: _Members) -> list[Study]:
     """One study for each distinct set of settings."""
-    # Gradients scale with 1 / temperature, so that a rate tuned for each temperature is part of one study; two rates for
-    # the same cell are two studies.
+    # Gradients scale with 1 / temperature, so that a rate tuned for each temperature is part of one
+    # study; two rates for the same cell are two studies.
     dropped = set() if _rate_varies_within_a_cell(members) else {LEARNING_RATE}
     groups: dict[str, _Members] = defaultdict(list)
     settings: dict[str, dict[str, Any]] = {}
@@ -93,7 +94,8 @@ def _add(study: Study, run: Run, row: Row, several: bool) -> None:
         cell.record(readout, seed, _number(row.get("accuracy")), step)
     elif row.get("program") == "analyze":
         for quantity in ANALYSIS:
-            cell.record(quantity, seed, quantity.value(row), step)
+            if key.temperature is not None or quantity not in NEED_TEMPERATURE:
+                cell.record(quantity, seed, quantity.value(row), step)
 
 
 def _rate_varies_within_a_cell(members: _Members) -> bool:

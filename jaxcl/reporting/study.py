@@ -1,7 +1,8 @@
-"""The record that every table, figure and claim is computed from: comparable runs in cells over seeds.
+"""What every table, figure and claim is computed from: comparable runs in cells over seeds.
 
-A *study* holds runs that differ in nothing but the loss, its temperature and the seed. A *cell* is one loss at one
-temperature; its values are indexed by quantity and seed. This file does not know files; `studies` fills the record.
+A *study* holds runs that differ in nothing but the loss, its temperature and the seed. A *cell* is
+one loss at one temperature; its values are indexed by quantity and seed. This file does not know
+files; `studies` fills the record.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from jaxcl.reporting.names import candidates_title, dataset_title, loss_order, seed_words
+from jaxcl.reporting.names import (
+    candidates_title,
+    dataset_title,
+    file_name,
+    loss_order,
+    seed_words,
+)
 from jaxcl.reporting.quantities import Quantity, Readout
 from jaxcl.reporting.runs import Run
 from jaxcl.reporting.statistics import Summary, summarize
@@ -52,7 +59,7 @@ class Cell:
 
 @dataclass
 class Study:
-    """Comparable runs. `settings` are flat; `differs` names those that set it apart from its siblings."""
+    """Comparable runs. `settings` are flat; `differs` names those that set it apart."""
 
     dataset: str
     candidates: str
@@ -73,10 +80,8 @@ class Study:
     @property
     def slug(self) -> str:
         """For file names."""
-        text = "-".join(
-            [self.dataset, self.candidates, self.model, *self._differences("-")]
-        ).lower()
-        return "".join(c if c.isalnum() or c in "-." else "_" for c in text).strip("-_")
+        words = [self.dataset, self.candidates, self.model, *self._differences("-")]
+        return file_name(" ".join(words))
 
     @property
     def losses(self) -> list[str]:
@@ -92,7 +97,7 @@ class Study:
 
     @property
     def readouts(self) -> list[Readout]:
-        """Readouts of the trained encoders: linear ones before kNN, then the one that most cells have."""
+        """Readouts of trained encoders: linear before kNN, then the one that most cells have."""
         counts: dict[Readout, int] = defaultdict(int)
         for cell in self.cells.values():
             for quantity in cell.values:

@@ -1,7 +1,7 @@
-"""One look for all figures: the only place that sets matplotlib parameters, colours, markers and tick rules.
+"""One look for all figures: matplotlib parameters, colours, markers and ticks, only here.
 
-Figures are made with `matplotlib.figure.Figure` and never with pyplot, so that importing this package changes nothing
-global and no window system is needed.
+Figures are made with `matplotlib.figure.Figure` and never with pyplot, so that importing this
+package changes nothing global and no window system is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-# Colours of Okabe and Ito (2008), distinguishable with every common colour blindness. A loss and its relative share a hue.
+from jaxcl.reporting.names import temperature_words
+
+# Colours of Okabe and Ito (2008), distinguishable with every common colour blindness. A loss and
+# its relative share a hue.
 _LOSS_STYLES: dict[str, tuple[str, str]] = {
     "contrastive": ("#0072B2", "o"),
     "hard": ("#D55E00", "s"),
@@ -88,8 +91,6 @@ def paper_style() -> Iterator[None]:
         "legend.columnspacing": 1.3,
         "figure.facecolor": "white",
         "savefig.facecolor": "white",
-        "savefig.bbox": "tight",
-        "savefig.pad_inches": 0.03,
         "pdf.fonttype": 42,
         "svg.fonttype": "path",
         "svg.hashsalt": "jaxcl",
@@ -103,7 +104,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def loss_style(loss: str, losses: Sequence[str]) -> dict[str, Any]:
-    """Colour and marker of a loss; losses without a fixed place take the next free one, in the order of `losses`."""
+    """Colour and marker of a loss; one without a fixed place takes the next, as in `losses`."""
     if loss in _LOSS_STYLES:
         colour, marker = _LOSS_STYLES[loss]
     else:
@@ -138,7 +139,7 @@ def temperature_axis(axes: Axes, temperatures: Sequence[float], width: float) ->
     pad = (high / low) ** 0.04 if high > low else 1.3
     axes.set_xlim(low / pad, high * pad)
     shown = _labels_that_fit(ordered, np.log(high * pad**2 / low), width)
-    axes.set_xticks(ordered, [f"{tau:g}" if tau in shown else "" for tau in ordered])
+    axes.set_xticks(ordered, [temperature_words(tau) if tau in shown else "" for tau in ordered])
 
 
 def _labels_that_fit(temperatures: Sequence[float], span: float, width: float) -> set[float]:
@@ -147,7 +148,7 @@ def _labels_that_fit(temperatures: Sequence[float], span: float, width: float) -
     ends = [temperatures[0], temperatures[-1]]
     kept: list[float] = []
     for tau in ends + wished:
-        room = 0.055 * len(f"{tau:g}") + 0.07  # inches of a 7 pt label and its margin
+        room = 0.05 * len(temperature_words(tau)) + 0.04  # inches of a 7 pt label and its margin
         if all(abs(np.log(tau / other)) / span * width >= room for other in kept):
             kept.append(tau)
     return set(kept)
@@ -172,6 +173,9 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> dic
     }
     written = {}
     with paper_style():
+        # The layout is the dearest part: once, not once a format.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for form in formats:
             written[form] = folder / f"{name}.{form}"
             figure.savefig(written[form], dpi=200, metadata=metadata[form])

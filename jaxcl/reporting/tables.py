@@ -10,8 +10,20 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxcl.reporting.names import loss_title
-from jaxcl.reporting.quantities import ANALYSIS, Readout
+from jaxcl.reporting.names import loss_title, temperature_words
+from jaxcl.reporting.quantities import (
+    ALIGNMENT,
+    ANALYSIS,
+    EFFECTIVE,
+    ENTROPY,
+    GAP,
+    MINUS_UNIFORMITY,
+    NEAREST,
+    POSITIVE,
+    TOLERANCE,
+    TOP,
+    Readout,
+)
 from jaxcl.reporting.statistics import Summary, summarize
 from jaxcl.reporting.study import Measured, Study
 
@@ -20,7 +32,11 @@ NOT_RUN = "not yet run"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. `groups` marks the rows before which a thicker line stands; `best` cells are set in bold."""
+    """A table of text.
+
+    `groups` are the rows above which a line stands, `best` the cells in bold; a `compact` table has
+    many columns.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -29,6 +45,7 @@ class Table:
     groups: tuple[int, ...] = ()
     best: frozenset[tuple[int, int]] = frozenset()
     text_columns: int = 1
+    compact: bool = False
 
 
 def format_summary(summary: Summary | None, digits: int, scale: float = 1.0) -> str:
@@ -44,36 +61,52 @@ def format_summary(summary: Summary | None, digits: int, scale: float = 1.0) -> 
 
 
 def cell_table(study: Study) -> Table:
-    """All cells of a study: readouts and measurements, mean ± standard deviation over n seeds."""
-    quantities = _measured(study)
-    columns = ("loss", "τ", "n", *(quantity.title for quantity in quantities))
-    rows, groups, last = [], [], None
+    """Accuracy, uniformity, tolerance and alignment of all cells, over seeds."""
+    quantities = _measured(study, (*study.readouts, MINUS_UNIFORMITY, TOLERANCE, ALIGNMENT))
+    return _cells(
+        study,
+        quantities,
+        title=f"All cells: {study.title}",
+        note=f"{study.scale()}. Mean ± standard deviation over n seeds (sample, n − 1). Bold: the "
+        "best accuracy of each column.",
+    )
+
+
+def penalty_table(study: Study) -> Table | None:
+    """Local separation and relative penalties of all cells; None if they were not measured."""
+    quantities = _measured(study, (POSITIVE, NEAREST, GAP, ENTROPY, EFFECTIVE, TOP))
+    if not quantities:
+        return None
+    return _cells(
+        study,
+        quantities,
+        title=f"Local separation and penalties: {study.title}",
+        note="Cosine similarities, mean over anchors of the test split; relative penalties of "
+        "each anchor's negatives, their entropy H, exp(H) and the largest of them, mean over "
+        "anchors. Mean ± standard deviation over n seeds.",
+    )
+
+
+def _cells(study: Study, quantities: Sequence[Measured], title: str, note: str) -> Table:
+    rows: list[tuple[str, ...]] = []
+    groups: list[int] = []
+    last = None
     for key, cell in study.ordered_cells():
         summaries = [cell.summary(quantity) for quantity in quantities]
-        if key.loss != last and last is not None:
+        if last not in (None, key.loss):
             groups.append(len(rows))
         last = key.loss
-        counts = sorted({s.n for s in summaries if s is not None})
-        rows.append(
-            (
-                loss_title(key.loss),
-                temperature_words(key.temperature),
-                "–".join(str(n) for n in (counts[:1] + counts[1:][-1:])) or "0",
-                *(
-                    format_summary(s, q.digits, q.scale)
-                    for q, s in zip(quantities, summaries, strict=True)
-                ),
-            )
-        )
-    accuracy = [3 + i for i, q in enumerate(quantities) if isinstance(q, Readout)]
+        head = (loss_title(key.loss), _tau(key.temperature), _count(summaries))
+        pairs = zip(quantities, summaries, strict=True)
+        rows.append((*head, *(format_summary(s, q.digits, q.scale) for q, s in pairs)))
+    accuracies = [3 + i for i, q in enumerate(quantities) if isinstance(q, Readout)]
     return Table(
-        title=f"All cells: {study.title}",
-        columns=columns,
+        title=title,
+        columns=("loss", "τ", "n", *(quantity.title for quantity in quantities)),
         rows=tuple(rows),
-        note=f"{study.scale()}. Mean ± standard deviation over n seeds (sample, n − 1). "
-        "Bold: the best accuracy of each column.",
+        note=note,
         groups=tuple(groups),
-        best=_best(rows, accuracy),
+        best=_best(rows, accuracies),
     )
 
 
@@ -108,8 +141,8 @@ def baseline_table(study: Study) -> Table | None:
         title=f"Baselines: {study.title}",
         columns=("features", "readout", "accuracy [%]", "n"),
         rows=tuple(rows),
-        note="Mean ± standard deviation over n seeds. The best trained cell is chosen by its mean on the same test "
-        "images, which flatters it slightly.",
+        note="Mean ± standard deviation over n seeds. The best trained cell is chosen by its mean "
+        "on the same test images, which flatters it slightly.",
         groups=tuple(groups),
         text_columns=2,
     )
@@ -133,9 +166,9 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def csv_text(studies: Sequence[Study]) -> str:
-    """One line per cell with mean, std and n of every quantity, accuracies as fractions; for further computing."""
-    quantities: list[Measured] = sorted({r for s in studies for r in s.readouts})
-    quantities += list(ANALYSIS)
+    """One line per cell: mean, std and n of every quantity, accuracies as fractions."""
+    readouts = sorted({readout for study in studies for readout in study.readouts})
+    quantities: list[Measured] = [*readouts, *ANALYSIS]
     header = ["study", "dataset", "candidates", "model", "loss", "temperature"]
     header += [f"{q.name}_{part}" for q in quantities for part in ("mean", "std", "n")]
     lines = io.StringIO()
@@ -156,16 +189,18 @@ def csv_text(studies: Sequence[Study]) -> str:
     return lines.getvalue()
 
 
-def temperature_words(temperature: float | None) -> str:
-    """'0.07', or a dash for a loss that has no temperature."""
-    return "—" if temperature is None else f"{temperature:g}"
+def _tau(temperature: float | None) -> str:
+    return "—" if temperature is None else temperature_words(temperature)
 
 
-def _measured(study: Study) -> list[Measured]:
-    analysis = [
-        q for q in ANALYSIS if any(cell.summary(q) is not None for cell in study.cells.values())
-    ]
-    return [*study.readouts, *analysis]
+def _count(summaries: Sequence[Summary | None]) -> str:
+    counts = sorted({summary.n for summary in summaries if summary is not None})
+    return "–".join(str(n) for n in (counts[:1] + counts[1:][-1:])) or "0"
+
+
+def _measured(study: Study, quantities: Sequence[Measured]) -> list[Measured]:
+    cells = study.cells.values()
+    return [q for q in quantities if any(cell.summary(q) is not None for cell in cells)]
 
 
 def _best(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> frozenset[tuple[int, int]]:
@@ -193,7 +228,7 @@ def _best_cell(study: Study, readout: Readout) -> tuple[str, Summary] | None:
     if not found:
         return None
     summary, key = max(found, key=lambda pair: pair[0].mean)
-    tau = "" if key.temperature is None else f", τ = {key.temperature:g}"
+    tau = "" if key.temperature is None else f", τ = {temperature_words(key.temperature)}"
     return f"{loss_title(key.loss)}{tau}", summary
 
 

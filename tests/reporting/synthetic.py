@@ -1,4 +1,4 @@
-"""Run directories with made-up numbers of plausible shape. For tests of the report only; never results."""
+"""Run directories with made-up numbers of plausible shape: for tests of the report, not results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_run(
     learning_rate: float = 0.1,
     arrays: bool = True,
 ) -> Path:
-    """One run directory whose numbers follow smooth made-up curves of the temperature plus noise of the seed."""
+    """One run directory: smooth made-up curves of the temperature, plus noise by seed."""
     word = "none" if temperature is None else f"{temperature:g}"
     folder = root / f"{dataset}-{candidates}" / f"{loss}-t{word}-s{seed}-e{epochs}-b{batch_size}"
     folder.mkdir(parents=True, exist_ok=True)

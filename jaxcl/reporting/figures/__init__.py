@@ -1,4 +1,4 @@
-"""One function per figure. Each takes a study or arrays and returns a `Picture`, or None if nothing was measured."""
+"""One function per figure: from a study or arrays to a `Picture`; None if nothing was measured."""
 
 from jaxcl.reporting.figures.picture import Picture
 

@@ -1,4 +1,4 @@
-"""Curves over the temperature: accuracy, uniformity, tolerance, entropy; and the plane that two of them span."""
+"""Curves over the temperature: accuracy, uniformity, tolerance, entropy; and their planes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from jaxcl.reporting import paper
 from jaxcl.reporting.figures.picture import Picture
-from jaxcl.reporting.names import dataset_title, loss_title
+from jaxcl.reporting.names import dataset_title, loss_title, temperature_words
 from jaxcl.reporting.quantities import (
     ENTROPY,
     GAP,
@@ -42,10 +42,11 @@ def accuracy_figure(study: Study) -> Picture | None:
     readout = study.accuracy
     if readout is None:
         return None
-    picture = _curve_figure(
-        study, readout, "accuracy", readout.title, "accuracy", "Figure 9", baselines=True
+    solver = readout.title.removesuffix(" accuracy [%]")
+    how = f" The readout is {solver}, on frozen {readout.features} features."
+    return _curve_figure(
+        study, readout, "accuracy", readout.kind, "accuracy", "Figure 9", note=how, baselines=True
     )
-    return picture
 
 
 def uniformity_figure(study: Study) -> Picture | None:
@@ -117,7 +118,7 @@ def accuracy_uniformity_figure(study: Study) -> Picture | None:
     return _scatter(
         study,
         (MINUS_UNIFORMITY, study.accuracy),
-        ("−uniformity (t = 2)", study.accuracy.title),
+        ("−uniformity (t = 2)", study.accuracy.kind),
         "accuracy-uniformity",
         "Accuracy and uniformity",
         "not drawn in the paper",
@@ -131,6 +132,7 @@ def _curve_figure(
     label: str,
     published: str,
     source: str,
+    note: str = "",
     baselines: bool = False,
 ) -> Picture | None:
     """Ours alone, or with the published curve in a panel beside it where there is one."""
@@ -141,7 +143,7 @@ def _curve_figure(
         figure = new_figure(WIDE if theirs else COLUMN, 2.6)
         panels = figure.subplots(1, 2 if theirs else 1, squeeze=False)[0]
         _draw_ours(panels[0], study, quantity)
-        note = _draw_baselines(panels[0], study) if baselines else ""
+        note += _draw_baselines(panels[0], study) if baselines else ""
         panels[0].set_ylabel(label)
         temperature_axis(panels[0], study.temperatures, 2.6)
         if theirs:
@@ -203,7 +205,7 @@ def _level(axes: Axes, summary: Summary, scale: float, colour: str, label: str) 
 
 
 def _draw_baselines(axes: Axes, study: Study) -> str:
-    """Dotted lines of the baselines; one far below the curves is named in the caption instead of squeezing them."""
+    """Dotted lines of the baselines; words for the caption if one is too far below the curves."""
     readout = study.accuracy
     words = {"pixels": "raw pixels", "untrained": "untrained encoder"}
     notes = []
@@ -233,6 +235,7 @@ def _draw_baselines(axes: Axes, study: Study) -> str:
             ha="right",
             fontsize=6.5,
             color=GREY,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )
     return f" Below the axis: {', '.join(notes)}." if notes else ""
 
@@ -267,14 +270,15 @@ def _scatter(
             _draw_path(axes, points[loss], loss, study, colours)
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
-        axes.margins(0.09)
+        axes.margins(0.14)
         legend_above(figure, axes, columns=2)
     return Picture(
         name=f"{name}-{study.slug}",
         title=title,
-        caption=f"{dataset_title(study.dataset)}: {labels[1]} against {labels[0]}. Each point is one loss at one "
-        f"temperature, mean over {study.seed_range(quantities)}; lines join neighbouring temperatures, the smallest and "
-        f"the largest are labelled; crosses: ± one standard deviation over seeds. {paper.WANG_LIU.short}: {source}.",
+        caption=f"{dataset_title(study.dataset)}: {labels[1]} against {labels[0]}. Each point is "
+        f"one loss at one temperature, mean over {study.seed_range(quantities)}; lines join "
+        "neighbouring temperatures, the smallest and the largest are labelled; crosses: ± one "
+        f"standard deviation over seeds. {paper.WANG_LIU.short}: {source}.",
         figure=figure,
         wide=False,
     )
@@ -309,13 +313,17 @@ def _draw_path(axes: Axes, points: Sequence, loss: str, study: Study, colours: d
         linewidth=1.0,
         **style,
     )
+    # Labels of neighbouring losses go to opposite sides of their points.
+    above = study.losses.index(loss) % 2 == 0
     ends = [p for p in (points[0], points[-1]) if p[0] is not None]
     for tau, x, y in ends if len(points) > 1 else []:
         axes.annotate(
-            f"{tau:g}",
+            f"τ = {temperature_words(tau)}",
             (x.mean, y.mean),
-            xytext=(4, 3),
+            xytext=(4, 4) if above else (-4, -4),
             textcoords="offset points",
+            ha="left" if above else "right",
+            va="bottom" if above else "top",
             fontsize=6.5,
             color=style["color"],
         )

@@ -1,12 +1,13 @@
-"""Figures of the losses themselves: no data, no model. Drawn from the arrays of theory/analysis.npz."""
+"""Figures of the losses themselves, without data or model, from theory/analysis.npz."""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.ticker import MultipleLocator
 
 from jaxcl.reporting import paper
 from jaxcl.reporting.figures.picture import Picture
-from jaxcl.reporting.names import loss_order, loss_title
+from jaxcl.reporting.names import loss_order, loss_title, temperature_words
 from jaxcl.reporting.style import (
     COLUMN,
     WIDE,
@@ -34,12 +35,18 @@ def ratio_figure(theory: Arrays) -> Picture | None:
         linear, logarithmic = figure.subplots(1, 2)
         for tau, ratio in zip(taus, ratios, strict=True):
             for axes in (linear, logarithmic):
-                axes.plot(similarity[order], ratio[order], color=colours[tau], label=f"τ = {tau:g}")
+                axes.plot(
+                    similarity[order],
+                    ratio[order],
+                    color=colours[tau],
+                    label=f"τ = {temperature_words(tau)}",
+                )
         logarithmic.set_yscale("log")
         logarithmic.set_ylim(bottom=max(float(ratios[ratios > 0].min()), 1e-12) / 2)
         for axes, title in ((linear, "linear"), (logarithmic, "logarithmic")):
             axes.set_xlabel(r"similarity to the negative $s_{ij}$")
-            axes.set_xlim(float(similarity.min()), float(similarity.max()))
+            axes.set_xlim(-1, 1)
+            axes.set_xticks([-1, -0.5, 0, 0.5, 1])
             axes.set_title(f"{title} scale", loc="left")
         linear.set_ylim(bottom=0)
         linear.set_ylabel(r"gradient ratio $r_i(s_{ij})$")
@@ -47,9 +54,9 @@ def ratio_figure(theory: Arrays) -> Picture | None:
     return Picture(
         name="gradient-ratio",
         title="Gradient ratio by similarity",
-        caption=f"Theory, no seeds: share of the gradient on negatives that falls on a negative of similarity s, for "
-        f"{similarity.size:,} negatives (the shares of one temperature sum to one). "
-        f"{paper.WANG_LIU.short}: Figure 3, Eq. 5.",
+        caption="Theory, no seeds: share of the gradient on negatives that falls on a negative of "
+        f"similarity s, for {similarity.size:,} negatives (the shares of one temperature sum to "
+        f"one). {paper.WANG_LIU.short}: Figure 3, Eq. 5.",
         figure=figure,
     )
 
@@ -84,15 +91,16 @@ def entropy_theory_figure(theory: Arrays) -> Picture | None:
     return Picture(
         name="entropy-theory",
         title="Penalty entropy by temperature, theory",
-        caption="Theory, no seeds: entropy of the distribution of the gradient over the same negatives as in the gradient "
-        f"ratio. It rises strictly with the temperature ({paper.WANG_LIU.short}, supplementary proof).",
+        caption="Theory, no seeds: entropy of the distribution of the gradient over the same "
+        "negatives as in the gradient ratio. It rises strictly with the temperature "
+        f"({paper.WANG_LIU.short}, supplementary proof).",
         figure=figure,
         wide=False,
     )
 
 
 def loss_shape_figure(theory: Arrays) -> Picture | None:
-    """Loss and gradient of every member of the family against the gap between positive and negatives."""
+    """Loss and gradient of every loss against the gap between positive and negatives."""
     if not {"losses", "gap", "loss_values"} <= theory.keys():
         return None
     names = sorted((str(name) for name in theory["losses"]), key=loss_order)
@@ -112,11 +120,14 @@ def loss_shape_figure(theory: Arrays) -> Picture | None:
         for axes, label in zip(panels, labels, strict=False):
             axes.set_xlabel("gap: positive − negative similarity")
             axes.set_ylabel(label)
+            axes.set_xlim(float(theory["gap"].min()), float(theory["gap"].max()))
+            axes.xaxis.set_major_locator(MultipleLocator(0.5))
         legend_above(figure, panels[0], columns=5)
     return Picture(
         name="loss-shapes",
         title="The family of losses",
-        caption="Theory, no seeds: loss of one anchor, and its gradient by the positive similarity, against the gap between "
-        "the positive and the negatives. Losses with a logarithm are in nats.",
+        caption="Theory, no seeds: loss of one anchor, and its gradient by the positive "
+        "similarity, against the gap between the positive and the negatives. Losses with a "
+        "logarithm are in nats.",
         figure=figure,
     )

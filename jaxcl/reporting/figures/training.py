@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from jaxcl.reporting.figures.picture import Picture
-from jaxcl.reporting.names import dataset_title, loss_title
+from jaxcl.reporting.names import dataset_title, loss_title, temperature_words
 from jaxcl.reporting.runs import Run
 from jaxcl.reporting.study import Study
 from jaxcl.reporting.style import (
@@ -22,7 +22,7 @@ _POINTS = 200
 
 
 def loss_curve_figure(study: Study) -> Picture | None:
-    """Training loss against epochs: one panel a loss, one line a temperature, thin lines for single seeds."""
+    """Training loss against epochs: one panel a loss, one line a run, coloured by temperature."""
     losses = [loss for loss in study.losses if any(_curves(study, loss).values())]
     if not losses:
         return None
@@ -47,15 +47,20 @@ def loss_curve_figure(study: Study) -> Picture | None:
             panels[line, 0].set_ylabel("training loss")
         if taus:
             handles = [panels[0, 0].plot([], [], color=colours[tau])[0] for tau in taus]
-            figure.legend(handles, [f"τ = {tau:g}" for tau in taus], loc="outside right center")
+            figure.legend(
+                handles,
+                [f"τ = {temperature_words(tau)}" for tau in taus],
+                loc="outside right center",
+            )
     counts = sorted({len(c) for loss in losses for c in _curves(study, loss).values() if c})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     return Picture(
         name=f"loss-{study.slug}",
         title="Training loss",
-        caption=f"{dataset_title(study.dataset)}: training loss (nats for losses with a logarithm; similarity for the simple "
-        f"ones) against epochs over images. One line a run, {seeds} seed{'s' if counts[-1] > 1 else ''} a temperature. "
-        "Losses at different temperatures have different scales: compare shapes and whether they have settled.",
+        caption=f"{dataset_title(study.dataset)}: training loss (nats for losses with a "
+        "logarithm; similarity for the simple ones) against epochs over images. One line a run, "
+        f"{seeds} seed{'s' if counts[-1] > 1 else ''} a temperature. Losses at different "
+        "temperatures have different scales: compare shapes and whether they have settled.",
         figure=figure,
     )
 
