@@ -1,6 +1,7 @@
 """Rows to try losses on, and the parts of the family that share a property."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -8,30 +9,40 @@ import numpy as np
 
 from jaxcl.losses import LOSSES
 
+SIZE = 8
 # One loss under three names.
 SOFTMAX = ("contrastive", "nt_xent", "softmax")
-# Invariant to a common shift, and to scaling similarities together with the temperature.
-LOG_ODDS = (*SOFTMAX, "hard", "dcl", "supcon", "clip", "dual_temperature")
-SIZE = 8
+# A share of positives so small that the debiased mass stays above its floor on these rows.
+UNCLAMPED = {"debiased": {"tau_plus": 0.01}, "hcl": {"tau_plus": 0.01}}
+
+Evaluate = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def rows(seed: int = 0, *, mask: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Similarities [n, n] in [-1, 1], positives (a permutation) and a mask that spares them."""
+def rows(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Similarities [n, n] in [-1, 1], positives (a permutation) and a mask."""
     generator = np.random.default_rng(seed)
     similarities = generator.uniform(-1, 1, (SIZE, SIZE))
     positives = generator.permutation(SIZE).astype(np.int32)
-    where = generator.random((SIZE, SIZE)) < 0.7 if mask else np.ones((SIZE, SIZE), bool)
+    where = generator.random((SIZE, SIZE)) < 0.7
     # Two negatives at least, so that every loss has something to choose from.
     for i, positive in enumerate(positives):
         where[i, [(positive + 1) % SIZE, (positive + 2) % SIZE]] = True
     return similarities, positives, where
 
 
+def negatives_of(positives: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The mask of negatives, bool [n, m]."""
+    negatives = where.copy()
+    negatives[np.arange(len(positives)), positives] = False
+    return negatives
+
+
 @functools.cache
-def value_and_gradients(name: str, **constants):
+def value_and_gradients(name: str, *, fast: bool = True, **constants: object) -> Evaluate:
     """A compiled function from (similarities, positives, where, temperature) to value and gradients.
 
-    The value is [n]; the gradients are those of its sum, by similarities and by temperature.
+    The value is [n]; the gradients are those of its sum, by similarities [n, m] and by temperature.
+    `fast` compiles without optimization; tests of rounding errors do with it.
     """
 
     def total(similarities, temperature, positives, where):
@@ -40,12 +51,21 @@ def value_and_gradients(name: str, **constants):
         )
         return jnp.sum(loss), loss
 
-    differentiate = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
+    differentiate = jax.jit(
+        jax.value_and_grad(total, argnums=(0, 1), has_aux=True),
+        compiler_options={"xla_backend_optimization_level": 0} if fast else None,
+    )
 
-    def call(similarities, positives, where, temperature):
+    def evaluate(similarities, positives, where, temperature):
         (_, loss), gradients = differentiate(
             jnp.asarray(similarities), jnp.asarray(temperature, float), positives, where
         )
         return np.asarray(loss), np.asarray(gradients[0]), np.asarray(gradients[1])
 
-    return call
+    return evaluate
+
+
+def evaluate64(name: str, *arguments: object, **constants: object):
+    """Value and gradients in float64."""
+    with jax.enable_x64(True):
+        return value_and_gradients(name, **constants)(*arguments)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from jaxcl.losses import LOSSES, nce_log_normalizer
-from tests.losses.cases import rows, value_and_gradients
+from tests.losses.cases import evaluate64, rows
 
 TEMPERATURE = 0.4
 
 
-def negatives_of(s, i, positives, where):
+def negatives_in(s, i, positives, where):
     return np.array([s[i, k] for k in range(s.shape[1]) if where[i, k] and k != positives[i]])
 
 
@@ -20,7 +20,7 @@ def each_row(formula):
     def oracle(s, positives, where, tau):
         return np.array(
             [
-                formula(s[i, positives[i]], negatives_of(s, i, positives, where), tau)
+                formula(s[i, positives[i]], negatives_in(s, i, positives, where), tau)
                 for i in range(len(s))
             ]
         )
@@ -120,7 +120,7 @@ def reweighted(p, negatives, tau, beta=1.0, tau_plus=0.1):
 
 
 def aligned_and_uniform(s, positives, where, tau, alpha=2.0, t=2.0, attract=1.0, repel=1.0):
-    pairs = np.concatenate([negatives_of(s, i, positives, where) for i in range(len(s))])
+    pairs = np.concatenate([negatives_in(s, i, positives, where) for i in range(len(s))])
     uniformity = np.log(np.exp(-t * (2 - 2 * pairs)).mean())
     positive = s[np.arange(len(s)), positives]
     return attract * distances(positive) ** alpha + repel * uniformity
@@ -264,8 +264,7 @@ def test_the_value_is_that_of_the_formula(case):
     name, constants, oracle = case
     for seed in (0, 1):
         s, positives, where = rows(seed)
-        with jax.enable_x64(True):
-            got, _, _ = value_and_gradients(name, **constants)(s, positives, where, TEMPERATURE)
+        got, _, _ = evaluate64(name, s, positives, where, TEMPERATURE, **constants)
         tolerance = 1e-4 if name in INEXACT else 1e-12
         np.testing.assert_allclose(
             got, oracle(s, positives, where, TEMPERATURE), rtol=tolerance, atol=tolerance
@@ -276,10 +275,9 @@ def test_the_value_is_that_of_the_formula(case):
 def test_the_gradients_are_the_central_differences_of_the_formula(case):
     name, constants, oracle = case
     s, positives, where = rows(2)
-    with jax.enable_x64(True):
-        _, by_similarity, by_temperature = value_and_gradients(name, **constants)(
-            s, positives, where, TEMPERATURE
-        )
+    _, by_similarity, by_temperature = evaluate64(
+        name, s, positives, where, TEMPERATURE, **constants
+    )
     step = 1e-6
     expected = np.zeros_like(s)
     for index in np.ndindex(s.shape):
@@ -310,8 +308,8 @@ def test_detaching_what_rows_share_is_passing_it_as_a_constant(name, constants, 
     with jax.enable_x64(True):
         if frozen == "log_normalizer":
             shared = nce_log_normalizer(s, positives, temperature=TEMPERATURE, where=where)
-        detached = value_and_gradients(name, **constants)(s, positives, where, TEMPERATURE)
-        attached = value_and_gradients(name)(s, positives, where, TEMPERATURE)
+        detached = evaluate64(name, s, positives, where, TEMPERATURE, **constants)
+        attached = evaluate64(name, s, positives, where, TEMPERATURE)
         given = jax.grad(
             lambda x: LOSSES[name](
                 x, positives, temperature=TEMPERATURE, where=where, **{frozen: shared}
