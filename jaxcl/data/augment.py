@@ -1,10 +1,11 @@
 """Random views of images, on the device, inside the jitted step.
 
-What happens to an image depends on the key, the view and the image's index alone: not on the other images of the batch, the
-number of devices or the order of the data. Everything here may run under ``jit`` and inside ``jax.shard_map``.
+What happens to an image depends on the key, the view and the image's index alone: not on the other
+images of the batch, nor on the number of devices. Everything may run inside ``jax.shard_map``.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,21 @@ import jax.numpy as jnp
 from jaxcl.data import blur as blurring
 from jaxcl.data import colour, crop
 
-_NUM_DRAWS = 2 * crop.ATTEMPTS + 11
+# On a CPU, images are augmented in blocks of this many bytes of result: about a second-level cache.
+_CACHED_BYTES = 2**20
+# Uniform draws for each image: the box, and one for each further decision.
+_BOX_DRAWS = 2 * crop.ATTEMPTS + 2
+_DECISIONS = (
+    "flip",
+    "jitter",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "grayscale",
+    "blur",
+    "sigma",
+)
 
 
 def augment(
@@ -36,52 +51,70 @@ def augment(
 ) -> jax.Array:
     """One random view of each image: crop and flip, colour jitter, grayscale, blur, in this order.
 
-    The colour operations follow torchvision's definitions, always in the order brightness, contrast, saturation, hue
-    (torchvision shuffles them).
+    The operations follow torchvision's definitions, but the four of the colour jitter come always
+    in the order brightness, contrast, saturation, hue, where torchvision shuffles them.
 
     Args:
       key: one key for the step.
       images: uint8 ``[b, h, w, c]`` with c = 1 or 3.
       indices: int32 ``[b]``, the position of each image in its set.
-      view: which view this is; other views of the same image differ.
-      size: height and width of the result.
-      crop_scale: the crop's area, as a fraction of the image's.
-      crop_ratio: the crop's width by its height.
+      view: which view this is, for all images or int ``[b]``; other views of an image differ.
+      size: height and width of the result, in pixels.
+      crop_scale: least and greatest area of the crop, as a fraction of the image's.
+      crop_ratio: least and greatest width by height of the crop.
       flip: probability of a horizontal flip.
       jitter: probability that the four colour operations are applied.
-      brightness: the factor is uniform in [1 - brightness, 1 + brightness], never below 0.
+      brightness: the factor is uniform in [1 - brightness, 1 + brightness], cut off at 0.
       contrast: as brightness.
       saturation: as brightness.
-      hue: the shift is uniform in [-hue, hue], in turns; at most 0.5.
+      hue: the shift is uniform in [-hue, hue], in full circles.
       grayscale: probability that colour is removed.
-      blur: probability of a Gaussian blur.
-      blur_sigma: its standard deviation in pixels is uniform in this interval.
+      blur: probability of a Gaussian blur; its kernel spans a tenth of ``size``.
+      blur_sigma: least and greatest standard deviation of the blur, in pixels of the result.
 
     Returns:
       float32 ``[b, size, size, c]`` in [0, 1].
 
-    Raises:
-      ValueError: see :func:`check_augment`.
+    Example::
+
+      views = augment(key, images, indices, 0, size=32, flip=0.5, grayscale=0.2)
     """
-    one = functools.partial(
-        _augment_one,
-        size=size,
-        crop_scale=crop_scale,
-        crop_ratio=crop_ratio,
-        flip=flip,
-        jitter=jitter,
-        brightness=brightness,
-        contrast=contrast,
-        saturation=saturation,
-        hue=hue,
-        grayscale=grayscale,
-        blur=blur,
-        blur_sigma=blur_sigma,
+    height, width = images.shape[1:3]
+    draws = jax.vmap(_draw, in_axes=(None, 0, 0))(
+        key, jnp.broadcast_to(jnp.asarray(view), indices.shape), indices
     )
-    view_key = jax.random.fold_in(key, view)
-    keys = jax.vmap(lambda index: jax.random.fold_in(view_key, index))(indices)
-    draws = jax.vmap(lambda image_key: jax.random.uniform(image_key, (_NUM_DRAWS,)))(keys)
-    return jax.vmap(one)(images, draws)
+    areas, ratios, corners, decisions = jnp.split(
+        draws, [crop.ATTEMPTS, 2 * crop.ATTEMPTS, _BOX_DRAWS], axis=1
+    )
+    draw = dict(zip(_DECISIONS, decisions.T, strict=True))
+    boxes = crop.random_boxes(areas, ratios, corners, (height, width), crop_scale, crop_ratio)
+
+    strengths = {
+        "brightness": brightness,
+        "contrast": contrast,
+        "saturation": saturation,
+        "hue": hue,
+    }
+    factors = {
+        name: jnp.where(draw["jitter"] < jitter, _factor(name, strength, draw[name]), name != "hue")
+        for name, strength in strengths.items()
+        if jitter and strength
+    }
+    to_gray = draw["grayscale"] < grayscale if grayscale else None
+    kernels = None
+    if blur:
+        radius = blurring.blur_radius(size)
+        sigma = blur_sigma[0] + (blur_sigma[1] - blur_sigma[0]) * draw["sigma"]
+        unchanged = jax.nn.one_hot(radius, 2 * radius + 1)[None, :]
+        drawn = blurring.gaussian_weights(sigma, radius)
+        kernels = jnp.where((draw["blur"] < blur)[:, None], drawn, unchanged)
+
+    operands = (images, boxes, draw["flip"] < flip, factors, to_gray, kernels)
+    return jax.lax.platform_dependent(
+        *operands,
+        cpu=functools.partial(_render_on_cpu, size=size),
+        default=functools.partial(_render, size=size),
+    )
 
 
 def check_augment(
@@ -101,129 +134,236 @@ def check_augment(
     blur_sigma: tuple[float, float] = (0.1, 2.0),
     upsample: bool = False,
 ) -> None:
-    """Says what is wrong with these settings for images of ``(h, w, c)``, before anything is compiled.
+    """Says what is wrong with the settings of :func:`augment`, before anything is compiled.
 
-    Args: as :func:`augment`, and
-      upsample: allow a ``size`` larger than the image.
+    Args:
+      image_shape: ``(h, w, c)`` of the images.
+      upsample: allow a ``size`` larger than the images.
 
     Raises:
-      ValueError: for a size larger than the image, a value outside its range, or colour operations on gray images.
+      ValueError: for a size larger than the images, a value out of its range, or operations on
+        colour where images are gray.
     """
     height, width, channels = image_shape
-    if size < 1 or (size > min(height, width) and not upsample):
+    if size < 2:
+        raise ValueError(f"size {size} must be at least 2 pixels")
+    if size > min(height, width) and not upsample:
         raise ValueError(
-            f"size {size} is larger than the images, which are {height}x{width}; choose at most {min(height, width)}, "
-            "or allow upsampling"
+            f"size {size} is larger than the images, which are {height}x{width}; choose at most "
+            f"{min(height, width)}, or allow them to be enlarged"
         )
-    colour_asked = {
-        name: value
-        for name, value in (
-            ("saturation", jitter * saturation),
-            ("hue", jitter * hue),
-            ("grayscale", grayscale),
-        )
-        if value
-    }
-    if channels != 3 and colour_asked:
-        raise ValueError(
-            f"{' and '.join(colour_asked)} need colour images, and these have {channels} channel(s); set "
-            f"{', '.join(f'{name}=0' for name in colour_asked)}"
-        )
+    _check_probabilities(flip=flip, jitter=jitter, grayscale=grayscale, blur=blur)
+    _check_interval("crop_scale", crop_scale, 1.0)
+    _check_interval("crop_ratio", crop_ratio, float("inf"))
+    _check_interval("blur_sigma", blur_sigma, float("inf"))
+    for name, value in (("brightness", brightness), ("contrast", contrast)):
+        _check_range(name, value, float("inf"))
+    _check_range("saturation", saturation, float("inf"))
+    _check_range("hue", hue, 0.5)
+    _check_channels(channels, saturation=jitter * saturation, hue=jitter * hue, grayscale=grayscale)
 
 
 def normalize_images(
     images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> jax.Array:
-    """``(images - mean) / std`` by channel, for images ``[..., c]`` in [0, 1]."""
+    """``(images - mean) / std`` by channel.
+
+    Args:
+      images: ``[..., c]``, in [0, 1].
+      mean: one value for each channel, or one for all.
+      std: as mean.
+    """
     shape = (1,) * (images.ndim - 1) + (-1,)
-    return (images - jnp.asarray(mean, images.dtype).reshape(shape)) / jnp.asarray(
-        std, images.dtype
-    ).reshape(shape)
+    mean_array = jnp.asarray(mean, images.dtype).reshape(shape)
+    return (images - mean_array) / jnp.asarray(std, images.dtype).reshape(shape)
 
 
 def center_view(images: jax.Array, size: int) -> jax.Array:
-    """The view for evaluation: the shorter side resized to ``size`` (antialiased), then the centre square.
+    """The view for evaluation: the centre square, resized to ``size`` (antialiased bilinear).
 
     Args:
       images: uint8 ``[b, h, w, c]``.
-      size: height and width of the result.
+      size: height and width of the result, in pixels.
 
     Returns:
       float32 ``[b, size, size, c]`` in [0, 1].
     """
     height, width = images.shape[1:3]
-    side = min(height, width)
     pixels = images.astype(jnp.float32) / 255
     if (height, width) == (size, size):
         return pixels
-    top, left = float((height - side) // 2), float((width - side) // 2)
-    rows = crop.resize_weights(jnp.float32(top), jnp.float32(side), jnp.bool_(False), size, height)
-    columns = crop.resize_weights(
-        jnp.float32(left), jnp.float32(side), jnp.bool_(False), size, width
-    )
-    return jnp.einsum(
-        "sh,bhwc,tw->bstc", rows, pixels, columns, precision=jax.lax.Precision.HIGHEST
+    side = min(height, width)
+    rows = _central_matrix(height, side, size)
+    columns = _central_matrix(width, side, size)
+    precision = jax.lax.Precision.HIGHEST
+    view = jnp.einsum("sh,bhwc,tw->bstc", rows, pixels, columns, precision=precision)
+    return jnp.minimum(view, 1.0)
+
+
+def _central_matrix(pixels: int, side: int, size: int) -> jax.Array:
+    start = jnp.asarray((pixels - side) // 2, jnp.float32)
+    return crop.resize_matrix(
+        start, jnp.asarray(side, jnp.float32), jnp.asarray(False), size, pixels
     )
 
 
-def _augment_one(
-    image,
-    draws,
-    *,
-    size,
-    crop_scale,
-    crop_ratio,
-    flip,
-    jitter,
-    brightness,
-    contrast,
-    saturation,
-    hue,
-    grayscale,
-    blur,
-    blur_sigma,
-):
-    height, width, channels = image.shape
-    area, ratio, corner, rest = jnp.split(
-        draws, [crop.ATTEMPTS, 2 * crop.ATTEMPTS, 2 * crop.ATTEMPTS + 2]
-    )
-    flip_draw, jitter_draw, *factor_draws, gray_draw, blur_draw, sigma_draw = rest
-    top, left, box_height, box_width = crop.random_box(
-        area, ratio, corner, height, width, crop_scale, crop_ratio
-    )
-    rows = crop.resize_weights(top, box_height, jnp.bool_(False), size, height)
-    columns = crop.resize_weights(left, box_width, flip_draw < flip, size, width)
-    planes = jnp.einsum(
-        "sh,hwc,tw->cst",
-        rows,
-        image.astype(jnp.float32) / 255,
-        columns,
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    if jitter:
-        jittered = _jitter(planes, factor_draws, brightness, contrast, saturation, hue)
-        planes = jnp.where(jitter_draw < jitter, jittered, planes)
-    if grayscale:
-        planes = jnp.where(gray_draw < grayscale, colour.gray(planes)[None], planes)
-    if blur:
-        sigma = blur_sigma[0] + (blur_sigma[1] - blur_sigma[0]) * sigma_draw
-        blurred = blurring.blur(
-            planes, blurring.gaussian_weights(sigma, blurring.blur_radius(size))
+def _draw(key: jax.Array, view: jax.Array, index: jax.Array) -> jax.Array:
+    image_key = jax.random.fold_in(jax.random.fold_in(key, view), index)
+    return jax.random.uniform(image_key, (_BOX_DRAWS + len(_DECISIONS),))
+
+
+def _factor(name: str, strength: float, draw: jax.Array) -> jax.Array:
+    if name == "hue":
+        return strength * (2 * draw - 1)
+    low = max(1 - strength, 0.0)
+    return low + (1 + strength - low) * draw
+
+
+# Between the stages, an image batch is ``[b, w, c, h]``: the rows of the second resize, of the
+# colours and of the blur are then contiguous, and one transpose at the end gives [b, h, w, c].
+
+
+def _render(images, boxes, flips, factors, to_gray, kernels, *, size):
+    height, width = images.shape[1:3]
+    not_flipped = jnp.zeros_like(flips)
+    make = jax.vmap(crop.resize_matrix, in_axes=(0, 0, 0, None, None))
+    rows = make(boxes[:, 0], boxes[:, 2], not_flipped, size, height) * (1 / 255)
+    columns = make(boxes[:, 1], boxes[:, 3], flips, size, width)
+    precision = jax.lax.Precision.HIGHEST
+    pixels = images.astype(jnp.float32)
+    planes = jnp.einsum("bsh,bhwc,btw->btcs", rows, pixels, columns, precision=precision)
+    if factors or to_gray is not None:
+        planes = _recolour(planes, factors, to_gray)
+    if kernels is not None:
+        planes = blurring.blur_axis(planes, kernels, 1)
+        planes = blurring.blur_axis(planes, kernels, 3)
+    return _finish(planes)
+
+
+def _render_on_cpu(*operands, size):
+    """As :func:`_render`, some images at a time so that they stay in the cache."""
+    images = operands[0]
+    count = images.shape[0]
+    fitting = max(1, _CACHED_BYTES // (4 * size * size * images.shape[3]))
+    block = max(part for part in range(1, min(count, fitting) + 1) if count % part == 0)
+    if block == count:
+        return _render_block(*operands, size=size)
+    blocks = jax.tree.map(lambda rows: rows.reshape(-1, block, *rows.shape[1:]), operands)
+    rendered = jax.lax.map(lambda rows: _render_block(*rows, size=size), blocks)
+    return rendered.reshape(count, *rendered.shape[2:])
+
+
+def _render_block(images, boxes, flips, factors, to_gray, kernels, *, size):
+    apart = functools.partial(_apart, jnp.all(boxes[:, 2] > 0))
+    planes = apart(functools.partial(_resize_rows, size=size), images, boxes)
+    planes = apart(lambda rows: jnp.transpose(rows, (0, 2, 3, 1)), planes)
+    planes = apart(functools.partial(_resize_columns, size=size), planes, boxes, flips)
+    if factors or to_gray is not None:
+        planes = apart(_recolour, planes, factors, to_gray)
+    if kernels is not None:
+        planes = apart(functools.partial(blurring.blur_axis, axis=1), planes, kernels)
+        planes = apart(functools.partial(blurring.blur_axis, axis=3), planes, kernels)
+    return _finish(planes)
+
+
+def _apart(always: jax.Array, stage: Callable, *operands) -> jax.Array:
+    """``stage(*operands)``, computed once and stored.
+
+    Left alone, XLA's CPU compiler fuses a stage into every read of the next one (nine for a blur)
+    and computes it as often; it drops optimisation barriers first. It does not look into the
+    branches of a conditional, and cannot know that ``always`` is true.
+    """
+    result = jax.eval_shape(stage, *operands)
+
+    def never(*_):
+        # Made of ``always``, so that inside shard_map it varies over the same axes as the result.
+        return jnp.broadcast_to(always.astype(result.dtype), result.shape)
+
+    return jax.lax.cond(always, stage, never, *operands)
+
+
+def _resize_rows(images: jax.Array, boxes: jax.Array, *, size: int) -> jax.Array:
+    """uint8 ``[b, h, w, c]`` to float32 ``[b, size, w, c]`` in [0, 1]."""
+    batch, height, width, channels = images.shape
+
+    def resize(image, box):
+        positions, weights = crop.resize_taps(box[0], box[2], jnp.asarray(False), size, height)
+        return _mix_rows(image, positions, weights * (1 / 255))
+
+    rows = jax.vmap(resize)(images.reshape(batch, height, width * channels), boxes)
+    return rows.reshape(batch, size, width, channels)
+
+
+def _resize_columns(
+    planes: jax.Array, boxes: jax.Array, flips: jax.Array, *, size: int
+) -> jax.Array:
+    """``[b, w, c, size]`` to ``[b, size, c, size]``."""
+    batch, width, channels, height = planes.shape
+
+    def resize(image, box, flipped):
+        positions, weights = crop.resize_taps(box[1], box[3], flipped, size, width)
+        return _mix_rows(image, positions, weights)
+
+    columns = jax.vmap(resize)(planes.reshape(batch, width, channels * height), boxes, flips)
+    return columns.reshape(batch, size, channels, height)
+
+
+def _mix_rows(rows: jax.Array, positions: jax.Array, weights: jax.Array) -> jax.Array:
+    """Weighted sums ``[s, k]`` of the rows ``[r, k]`` at ``positions [s, taps]``."""
+    total = jnp.zeros((), jnp.float32)
+    for tap in range(positions.shape[1]):
+        taken = jnp.take(rows, positions[:, tap], axis=0, mode="clip").astype(jnp.float32)
+        total = total + weights[:, tap][:, None] * taken
+    return total
+
+
+def _recolour(
+    planes: jax.Array, factors: dict[str, jax.Array], to_gray: jax.Array | None
+) -> jax.Array:
+    channels = tuple(planes[:, :, channel] for channel in range(planes.shape[2]))
+    for name, adjust in (
+        ("brightness", colour.adjust_brightness),
+        ("contrast", colour.adjust_contrast),
+        ("saturation", colour.adjust_saturation),
+        ("hue", colour.adjust_hue),
+    ):
+        if name in factors:
+            channels = adjust(channels, factors[name][:, None, None])
+    if to_gray is not None:
+        gray = colour.luma(channels)
+        channels = tuple(jnp.where(to_gray[:, None, None], gray, channel) for channel in channels)
+    return jnp.stack(channels, axis=2)
+
+
+def _finish(planes: jax.Array) -> jax.Array:
+    # Weights that sum to 1 only up to rounding can leave a value just above it.
+    return jnp.minimum(jnp.transpose(planes, (0, 3, 1, 2)), 1.0)
+
+
+def _check_probabilities(**probabilities: float) -> None:
+    for name, value in probabilities.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} {value} is a probability and must lie in [0, 1]")
+
+
+def _check_interval(name: str, interval: tuple[float, float], greatest: float) -> None:
+    if len(interval) != 2 or not 0 < interval[0] <= interval[1] <= greatest:
+        bound = f", at most {greatest}" if greatest < float("inf") else ""
+        raise ValueError(f"{name} {interval} must be two positive numbers in order{bound}")
+
+
+def _check_range(name: str, value: float, greatest: float) -> None:
+    if not 0 <= value <= greatest:
+        rule = f"lie in [0, {greatest}]" if greatest < float("inf") else "not be negative"
+        raise ValueError(f"{name} {value} must {rule}")
+
+
+def _check_channels(channels: int, **asked: float) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"images of {channels} channels cannot be augmented; only 1 or 3")
+    names = [name for name, value in asked.items() if value]
+    if channels == 1 and names:
+        raise ValueError(
+            f"{', '.join(names)} need colour images, and these are gray; "
+            f"set {', '.join(f'{name}=0' for name in names)}"
         )
-        planes = jnp.where(blur_draw < blur, blurred, planes)
-    return jnp.moveaxis(planes, 0, -1)
-
-
-def _jitter(planes, draws, brightness, contrast, saturation, hue):
-    def factor(draw, strength):
-        return jnp.maximum(1 - strength, 0) + (1 + strength - max(1 - strength, 0)) * draw
-
-    if brightness:
-        planes = colour.adjust_brightness(planes, factor(draws[0], brightness))
-    if contrast:
-        planes = colour.adjust_contrast(planes, factor(draws[1], contrast))
-    if saturation:
-        planes = colour.adjust_saturation(planes, factor(draws[2], saturation))
-    if hue:
-        planes = colour.adjust_hue(planes, hue * (2 * draws[3] - 1))
-    return planes

@@ -1,46 +1,61 @@
-"""Colour operations on planes ``[c, h, w]`` with values in [0, 1], by torchvision's definitions for float images."""
+"""Colour operations by torchvision's definitions for float images.
+
+An image is a tuple of one or three channels, each ``[b, w, h]`` with values in [0, 1]; a factor is
+``[b, 1, 1]``. Every operation keeps values in [0, 1].
+"""
 
 import jax
 import jax.numpy as jnp
 
-
-def gray(planes: jax.Array) -> jax.Array:
-    """Luma ``[h, w]`` of red, green, blue (ITU-R 601-2)."""
-    return 0.2989 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+Channels = tuple[jax.Array, ...]
 
 
-def adjust_brightness(planes: jax.Array, factor: jax.Array) -> jax.Array:
-    return jnp.clip(planes * factor, 0.0, 1.0)
+def luma(channels: Channels) -> jax.Array:
+    """Brightness as seen ``[b, w, h]`` (ITU-R 601-2); a gray image is its own."""
+    if len(channels) == 1:
+        return channels[0]
+    red, green, blue = channels
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
 
 
-def adjust_contrast(planes: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blends with the image's mean luma."""
-    luma = gray(planes) if planes.shape[0] == 3 else planes
-    return jnp.clip(factor * planes + (1 - factor) * jnp.mean(luma), 0.0, 1.0)
+def adjust_brightness(channels: Channels, factor: jax.Array) -> Channels:
+    """Multiplies by ``factor``."""
+    return tuple(_clip(channel * factor) for channel in channels)
 
 
-def adjust_saturation(planes: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blends with the luma."""
-    return jnp.clip(factor * planes + (1 - factor) * gray(planes)[None], 0.0, 1.0)
+def adjust_contrast(channels: Channels, factor: jax.Array) -> Channels:
+    """Blends with the image's mean luma: 0 is flat, 1 changes nothing."""
+    flat = (1 - factor) * jnp.mean(luma(channels), axis=(1, 2), keepdims=True)
+    return tuple(_clip(factor * channel + flat) for channel in channels)
 
 
-def adjust_hue(planes: jax.Array, shift: jax.Array) -> jax.Array:
-    """Turns the hue of the HSV form by ``shift`` in [-0.5, 0.5] of the circle; value and saturation stay."""
-    red, green, blue = planes[0], planes[1], planes[2]
-    value = jnp.maximum(jnp.maximum(red, green), blue)
-    chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
-    # A gray pixel has no hue: any finite number will do, since it is multiplied by a chroma of zero.
+def adjust_saturation(channels: Channels, factor: jax.Array) -> Channels:
+    """Blends with the luma: 0 is gray, 1 changes nothing."""
+    gray = (1 - factor) * luma(channels)
+    return tuple(_clip(factor * channel + gray) for channel in channels)
+
+
+def adjust_hue(channels: Channels, shift: jax.Array) -> Channels:
+    """Turns the hue by ``shift`` of a full circle; HSV's value and saturation stay as they are."""
+    red, green, blue = channels
+    highest = jnp.maximum(jnp.maximum(red, green), blue)
+    lowest = jnp.minimum(jnp.minimum(red, green), blue)
+    chroma = highest - lowest
+    # A gray pixel has no hue: any finite one will do, since it is multiplied by a chroma of zero.
     inverse = 1 / jnp.where(chroma > 0, chroma, 1.0)
-    sector = jnp.where(
-        value == red,
+    hue = jnp.where(
+        highest == red,
         (green - blue) * inverse,
-        jnp.where(value == green, 2 + (blue - red) * inverse, 4 + (red - green) * inverse),
+        jnp.where(highest == green, 2 + (blue - red) * inverse, 4 + (red - green) * inverse),
     )
-    sector = sector + 6 * shift
+    hue = hue + 6 * shift
+    hue = hue - 6 * jnp.floor(hue / 6)  # in [0, 6): red 0, green 2, blue 4
+    return (
+        lowest + chroma * _clip(jnp.abs(hue - 3) - 1),
+        lowest + chroma * _clip(2 - jnp.abs(hue - 2)),
+        lowest + chroma * _clip(2 - jnp.abs(hue - 4)),
+    )
 
-    def channel(offset: float) -> jax.Array:
-        position = sector + offset
-        position = position - 6 * jnp.floor(position * (1 / 6))
-        return value - chroma * jnp.clip(jnp.minimum(position, 4 - position), 0.0, 1.0)
 
-    return jnp.stack([channel(5.0), channel(3.0), channel(1.0)])
+def _clip(values: jax.Array) -> jax.Array:
+    return jnp.minimum(jnp.maximum(values, 0.0), 1.0)

@@ -35,8 +35,14 @@ def several(
     key: jax.Array, images: jax.Array, indices: jax.Array, *, num_views: int, size: int, **settings
 ) -> jax.Array:
     """``num_views`` independent random views of each image, ``[b, num_views, size, size, c]``; see :func:`two_crops`."""
-    views = [
-        augmentation.augment(key, images, indices, view, size=size, **settings)
-        for view in range(num_views)
-    ]
-    return jnp.stack(views, axis=1)
+    # One call for all views: one program to compile, and nothing to put together afterwards.
+    batch = images.shape[0]
+    made = augmentation.augment(
+        key,
+        jnp.repeat(images, num_views, axis=0),
+        jnp.repeat(indices, num_views, axis=0),
+        jnp.tile(jnp.arange(num_views, dtype=jnp.int32), batch),
+        size=size,
+        **settings,
+    )
+    return made.reshape(batch, num_views, *made.shape[1:])
