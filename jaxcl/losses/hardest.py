@@ -34,8 +34,8 @@ def ordered_bits(x: jax.Array) -> jax.Array:
     """Maps floats to unsigned integers of the same size and order, all above 0; NaN comes last."""
     unsigned = jnp.dtype(f"uint{8 * x.dtype.itemsize}")
     sign = jnp.asarray(1 << (8 * x.dtype.itemsize - 1), unsigned)
-    # -0.0 and 0.0 are a tie.
-    bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0, x), unsigned)
+    bits = jax.lax.bitcast_convert_type(x, unsigned)
+    bits = jnp.where(bits == sign, 0, bits)  # -0.0 and 0.0 are a tie.
     ordered = jnp.where(bits >= sign, ~bits, bits | sign)
     last = jnp.asarray(jnp.iinfo(unsigned).max - 1, unsigned)
     return jnp.where(jnp.isnan(x), last, ordered)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcl.losses.inputs import (
+    by_row,
     check_constant,
     check_where,
     invert_temperature,
@@ -61,11 +62,8 @@ def supcon(
     some = nearest_positive > -jnp.inf
     nearest_positive = jnp.where(some, nearest_positive, 0)
     differences = similarities - nearest_positive[:, None]
-    # How far the positives are from each other, 0 for a single one: log-sum-exp less the mean.
-    count = jnp.maximum(jnp.sum(is_positive, axis=1, dtype=similarities.dtype), 1)
-    log_mass = log_sum_exp(differences, is_positive, inverse)
-    mean = jnp.sum(jnp.where(is_positive, differences, 0), axis=1) / count * inverse
-    loss = log_mass - mean + jax.nn.softplus(_log_odds(differences, negatives, log_mass, inverse))
+    odds = _log_odds(differences, is_positive, negatives, inverse)
+    loss = _spread(differences * by_row(inverse), is_positive) + jax.nn.softplus(odds)
     if base_temperature is not None:
         rule = "positive, or None for the temperature itself"
         check_constant("base_temperature", base_temperature, rule, base_temperature > 0)
@@ -73,10 +71,39 @@ def supcon(
     return jnp.where(some, loss, 0)
 
 
+@jax.custom_jvp
+def _spread(logits: jax.Array, where: jax.Array) -> jax.Array:
+    """Returns the log-sum-exp less the mean [n] of the logits that count, at most 0.
+
+    For a single one it is log 1, whatever the logit. Its derivative, softmax less 1 / count, is
+    written out so that it is exactly 0 there: left to cancel against the rest of the loss it would
+    swallow the gradient of a positive that is nearly certain.
+    """
+    counted = jnp.where(where, logits, 0)
+    log_mass = log_sum_exp(logits, where, jnp.ones((), logits.dtype))
+    return log_mass - jnp.sum(counted, axis=1) / _count(where, logits.dtype)
+
+
+@_spread.defjvp
+def _spread_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    logits, where = primals
+    weights = jax.nn.softmax(logits, axis=1, where=where)
+    weights = jnp.where(where, weights - 1 / _count(where, logits.dtype)[:, None], 0)
+    return _spread(logits, where), jnp.sum(weights * tangents[0], axis=1)
+
+
+def _count(where: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+    # 1 for an empty row, which is discarded.
+    return jnp.maximum(jnp.sum(where, axis=1, dtype=dtype), 1)
+
+
 def _log_odds(
-    differences: jax.Array, negatives: jax.Array, log_mass: jax.Array, inverse: jax.Array
+    differences: jax.Array, is_positive: jax.Array, negatives: jax.Array, inverse: jax.Array
 ) -> jax.Array:
-    """Returns log(mass of the negatives) - log_mass [n]; -inf for a row without negatives."""
+    """Returns log(mass of the negatives / mass of the positives); -inf without negatives."""
+    log_mass = log_sum_exp(differences, is_positive, inverse)
     nearest = nearest_similarity(differences, negatives)
     some = nearest > -jnp.inf
     nearest = jnp.where(some, nearest, 0)

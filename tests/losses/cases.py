@@ -39,7 +39,7 @@ def negatives_of(positives: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def value_and_gradients(name: str, *, fast: bool = True, **constants: object) -> Evaluate:
-    """A compiled function from (similarities, positives, where, temperature) to value and gradients.
+    """A compiled function of (similarities, positives, where, temperature): value and gradients.
 
     The value is [n]; the gradients are those of its sum, by similarities [n, m] and by temperature.
     `fast` compiles without optimization; tests of rounding errors do with it.

@@ -86,9 +86,10 @@ def noise_contrastive(s, positives, where, tau, num_data=8, log_normalizer=None,
         m = len(negatives)
         of_positive, of_negatives = np.exp(p / tau) / z, np.exp(negatives / tau) / z
         noise = m / num_data
-        return -np.log(of_positive / (of_positive + noise + epsilon)) - np.log(
-            noise / (of_negatives + noise + epsilon)
-        ).sum()
+        return (
+            -np.log(of_positive / (of_positive + noise + epsilon))
+            - np.log(noise / (of_negatives + noise + epsilon)).sum()
+        )
 
     return each_row(row)(s, positives, where, tau)
 
@@ -145,7 +146,7 @@ def at_fixed_entropy(p, negatives, tau, target=None, k=None):
     return softmax_loss(p, negatives, low)
 
 
-# (name, constants, oracle). Where the gradient stops on purpose, the oracle's derivative is another.
+# Name, constants, oracle. Where the gradient stops on purpose, the derivative is another.
 CASES = [
     *((name, {}, each_row(softmax_loss)) for name in ("contrastive", "nt_xent", "softmax")),
     ("contrastive", {"epsilon": 1e-2}, each_row(lambda p, k, tau: softmax_loss(p, k, tau, 1e-2))),

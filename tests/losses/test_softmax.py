@@ -11,7 +11,7 @@ from jaxcl.losses import LOSSES, contrastive, coupling, dcl, simple
 from tests.losses.cases import SOFTMAX, UNCLAMPED, evaluate64, negatives_of, rows
 
 TEMPERATURE = 0.3
-# Losses whose penalties on the negatives that they count are softmax(s / tau), whatever else differs.
+# Losses whose penalties on the negatives that they count are softmax(s / tau).
 BOLTZMANN = (*SOFTMAX, "hard", "dcl", "supcon", "dual_temperature", "debiased")
 # Losses that a common shift of an anchor's similarities leaves alone.
 SHIFT_INVARIANT = {
@@ -52,7 +52,6 @@ def evaluate(name, s, positives, where, temperature=TEMPERATURE):
 def softmax_of(logits, where):
     mass = np.where(where, np.exp(logits - logits.max()), 0)
     return mass / mass.sum(1, keepdims=True)
-
 
 
 @pytest.mark.parametrize("name", sorted(SHIFT_INVARIANT - {"clip", "nce"}))
@@ -187,9 +186,7 @@ def test_p5_penalties_become_uniform_on_the_negatives_that_tie_for_the_nearest()
     expected = [[-1, 0.5, 0.5, 0], [0, 0, 0, 0]]
     for name, tau in (("contrastive", 1e-3), ("zero_temperature", 1.0)):
         gradient = jax.grad(
-            lambda x, name=name, tau=tau: LOSSES[name](
-                x, jnp.array([0, 0]), temperature=tau
-            ).sum()
+            lambda x, name=name, tau=tau: LOSSES[name](x, jnp.array([0, 0]), temperature=tau).sum()
         )(jnp.asarray(s))
         np.testing.assert_allclose(tau * gradient, expected, atol=1e-6)
 
@@ -235,9 +232,7 @@ def test_p8_the_hessian_is_a_covariance_over_tau_squared(name):
     counted = np.ones((1, 5), bool)
     counted[0, 2] = name == "contrastive"
     p = softmax_of(s / TEMPERATURE, counted)[0]
-    np.testing.assert_allclose(
-        hessian, (np.diag(p) - np.outer(p, p)) / TEMPERATURE**2, atol=1e-12
-    )
+    np.testing.assert_allclose(hessian, (np.diag(p) - np.outer(p, p)) / TEMPERATURE**2, atol=1e-12)
     np.testing.assert_allclose(hessian.sum(1), 0, atol=1e-12)
     assert np.linalg.eigvalsh(hessian).min() > -1e-12
 
