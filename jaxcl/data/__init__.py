@@ -1,1 +1,4 @@
-"""Images: where they come from, in which order, and how they are augmented. It knows no model, loss or configuration."""
+"""Images: where they come from, in which order, and how they are augmented.
+
+Nothing here knows a model, a loss or a configuration.
+"""

@@ -86,7 +86,7 @@ def augment(
     areas, ratios, corners, decisions = jnp.split(
         draws, [crop.ATTEMPTS, 2 * crop.ATTEMPTS, _BOX_DRAWS], axis=1
     )
-    draw = dict(zip(_DECISIONS, decisions.T, strict=True))
+    draw: dict[str, jax.Array] = dict(zip(_DECISIONS, decisions.T, strict=True))
     boxes = crop.random_boxes(areas, ratios, corners, (height, width), crop_scale, crop_ratio)
 
     strengths = {

@@ -54,7 +54,7 @@ def random_boxes(
 def resize_matrix(
     start: jax.Array, length: jax.Array, flipped: jax.Array, size: int, pixels: int
 ) -> jax.Array:
-    """The matrix ``[size, pixels]`` that resizes ``[start, start + length)`` of an axis to ``size``.
+    """The matrix ``[size, pixels]`` that resizes ``[start, start + length)`` of an axis.
 
     Antialiased bilinear: a triangle of half width ``max(1, length / size)`` source pixels, cut off
     at the ends of the box; every row sums to 1. ``flipped`` turns the result round.

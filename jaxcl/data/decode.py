@@ -1,4 +1,4 @@
-"""Encoded images to uint8 arrays on the host: Pillow, and the resize that gives streamed images one common size."""
+"""Encoded images to uint8 arrays on the host, and the resize that gives them one common size."""
 
 import io
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ def decode_image(encoded: bytes, channels: int, size: int | None = None) -> np.n
     Args:
       encoded: the bytes of the file.
       channels: 1, 3 or 4; a file of another kind is converted.
-      size: when given, the shorter side is resized to ``size`` (bilinear, antialiased) and the centre ``size x size``
-        is kept.
+      size: when given, the shorter side is resized to ``size`` (bilinear, antialiased) and the
+        centre ``size x size`` is kept.
     """
     with Image.open(io.BytesIO(encoded)) as image:
         if size is not None:
@@ -26,7 +26,7 @@ def decode_image(encoded: bytes, channels: int, size: int | None = None) -> np.n
 
 
 def to_array(image: Image.Image, channels: int, size: int | None) -> np.ndarray:
-    """An opened Pillow image as uint8 ``[h, w, c]``; see :func:`decode_image`."""
+    """An opened image as uint8 ``[h, w, c]``; see :func:`decode_image`."""
     if image.mode != _MODES[channels]:
         image = image.convert(_MODES[channels])
     if size is not None and image.size != (size, size):
@@ -38,10 +38,11 @@ def to_array(image: Image.Image, channels: int, size: int | None) -> np.ndarray:
 def stack_images(images: Iterable[np.ndarray], what: str) -> np.ndarray:
     """Equal images as one array ``[k, h, w, c]``; ``what`` names the set in the error."""
     listed = list(images)
-    shapes = {image.shape for image in listed}
+    shapes = sorted({image.shape for image in listed})
     if len(shapes) > 1:
+        (first, second, *_) = shapes
         raise ValueError(
-            f"the images of {what} differ in size (for instance {sorted(shapes)[:2]}); "
+            f"the images of {what} differ in size ({first} and {second}, for instance); "
             "give size=... to resize and crop them while loading"
         )
     return np.stack(listed)

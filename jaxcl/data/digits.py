@@ -1,4 +1,7 @@
-"""The embedded set: scikit-learn's handwritten digits as a TensorFlow Datasets builder that needs no TensorFlow and no network."""
+"""The embedded set: scikit-learn's handwritten digits for TensorFlow Datasets.
+
+Preparing it needs neither TensorFlow nor the network.
+"""
 
 import contextlib
 import io
@@ -15,10 +18,12 @@ NUM_TRAIN = 1437
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """1,797 real handwritten digits, 8x8 pixels with 17 grey levels (Alpaydin and Kaynak, 1998; ships with scikit-learn).
+    """1,797 real handwritten digits of 8x8 pixels with 17 gray levels, spread over 0..255.
 
-    The split is by position in the file (train: the first 1,437), because the file is ordered by writer and neighbours
-    are alike. Grey levels 0..16 are spread over 0..255.
+    The split is by position in scikit-learn's file (train: the first 1,437, test: the last 360),
+    because the file is ordered by writer and neighbours are alike.
+
+    References: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, 1998.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -58,7 +63,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 def prepare_digits(cache_dir: pathlib.Path) -> pathlib.Path:
     """Writes the set below ``cache_dir`` unless it is there, and returns its folder.
 
-    Several processes may do this at once: each prepares its own copy, the first rename wins and the others are dropped.
+    Several processes may do this at once: each prepares a copy of its own, the first to rename it
+    into place wins, and the other copies are dropped.
     """
     final = cache_dir / "digits" / str(Digits.VERSION)
     if (final / "dataset_info.json").is_file():

@@ -1,4 +1,4 @@
-"""sRGB to CIE L*a*b* under the D65 white point (2 degree observer), the colour space of the two streams L and ab."""
+"""sRGB to CIE L*a*b* under the D65 white point (2 degree observer), for the streams L and ab."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,9 @@ _WHITE = (0.95047, 1.0, 1.08883)
 
 
 def rgb_to_lab(images: jax.Array) -> jax.Array:
-    """Converts sRGB ``[..., 3]`` in [0, 1] to float32 ``[..., 3]``: L in [0, 100], a and b about -108 to 98.
+    """Converts sRGB ``[..., 3]`` in [0, 1] to float32 ``[..., 3]``.
+
+    L lies in [0, 100], a in about [-86, 98] and b in about [-108, 94].
 
     >>> rgb_to_lab(jnp.ones((1, 3))).round(1) + 0.0
     Array([[100.,   0.,   0.]], dtype=float32)
@@ -34,6 +36,6 @@ def rgb_to_lab(images: jax.Array) -> jax.Array:
 
 
 def _cube_root(t: jax.Array) -> jax.Array:
-    """The CIE function: a cube root with a straight line below (6/29)^3, where its slope would run to infinity."""
+    """A cube root, with a straight line below (6/29)^3, where its slope would run to infinity."""
     edge = (6 / 29) ** 3
     return jnp.where(t > edge, jnp.cbrt(jnp.maximum(t, edge)), t * (29 / 6) ** 2 / 3 + 4 / 29)

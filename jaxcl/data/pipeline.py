@@ -1,5 +1,7 @@
-"""Batches in a reproducible order. A batch is a function of (seed, step): nothing about the data has to be checkpointed,
-and the global order does not depend on the number of processes or of reading threads.
+"""Batches in a reproducible order.
+
+A batch is a function of (seed, step), so nothing about the data has to be checkpointed; and the
+global order does not depend on the number of processes or of reading threads.
 """
 
 from collections.abc import Iterator
@@ -13,10 +15,12 @@ Batch = dict[str, np.ndarray]
 
 
 class EpochOrder:
-    """The positions of every global batch. Each epoch is a new permutation; what does not fill a batch is left out.
+    """The positions of every global batch.
 
-    Permutations come from sorting the raw output of a counter-based generator, which NumPy promises never to change, and
-    not from ``Generator.permutation``, which it may change.
+    Each epoch is a new permutation; what does not fill a batch is left out. Permutations sort the
+    raw output of a counter-based generator, which NumPy promises never to change (it may change
+    ``Generator.permutation``), and cost far less than grain's shuffle, which is called for each
+    image.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int):
@@ -31,7 +35,8 @@ class EpochOrder:
         return self._permutation(epoch)[start : start + self._batch_size]
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        # Reading threads may race here; each sees a whole pair, so the worst is a permutation computed twice.
+        # Reading threads may meet here. Each sees a whole pair, so that the worst that happens is a
+        # permutation computed twice.
         cached_epoch, permutation = self._cached
         if cached_epoch != epoch:
             bits = np.random.Philox(key=[self._seed, epoch]).random_raw(self._num_images)
@@ -56,7 +61,8 @@ def batches(
 
     Args:
       source: the images.
-      batch_size: images in the global batch b; this process gets its ``b / process_count`` consecutive rows.
+      batch_size: images in the global batch b; this process gets its ``b / process_count``
+        consecutive rows.
       seed: of the order alone; the same order for every number of processes.
       start_step: 0, or the step to go on from.
       num_steps: steps of the whole run (not from ``start_step`` on).
@@ -66,7 +72,8 @@ def batches(
       num_threads: threads that read, each a whole batch.
 
     Returns:
-      An iterator of steps and ``{"image": uint8 [b/P, h, w, c], "label": int32 [b/P], "index": int32 [b/P]}``.
+      An iterator of steps and ``{"image": uint8 [b/P, h, w, c], "label": int32 [b/P], "index":
+      int32 [b/P]}``.
 
     Raises:
       ValueError: if the batch is larger than the source or does not divide over the processes.
@@ -74,8 +81,8 @@ def batches(
     rows = _own_rows(batch_size, process_index, process_count)
     if batch_size > len(source):
         raise ValueError(
-            f"batch_size {batch_size} is larger than {source.name}/{source.split}, which holds {len(source)} images; "
-            f"give at most {len(source)}"
+            f"batch_size {batch_size} is larger than {source.name}/{source.split}, which holds "
+            f"{len(source)} images"
         )
     if not 0 <= start_step <= num_steps:
         raise ValueError(f"start_step {start_step} must lie between 0 and num_steps {num_steps}")
@@ -96,12 +103,15 @@ def ordered(
     prefetch: int = 2,
     num_threads: int = 2,
 ) -> Iterator[Batch]:
-    """Yields every image once, in order, in full batches; the last is padded with copies of the last image.
+    """Yields every image once, in order, in full batches; the last is padded.
+
+    The padding is copies of the last image: whoever uses ``index`` or ``label`` must use ``mask``.
 
     Args: as :func:`batches`; ``batch_size`` may be larger than the source.
 
     Returns:
-      An iterator of batches as in :func:`batches` with ``"mask"`` float32 ``[b/P]`` beside: 1 for an image, 0 for padding.
+      An iterator of batches as in :func:`batches` with ``"mask"`` float32 ``[b/P]`` beside: 1 for
+      an image, 0 for padding.
     """
     rows = _own_rows(batch_size, process_index, process_count)
 

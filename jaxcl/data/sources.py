@@ -1,11 +1,13 @@
-"""Image sets by name, as one record that is indexed by position; nothing here needs TensorFlow or reads an environment variable.
+"""Image sets by name, as one record that is indexed by position.
 
 Names:
 
 * ``digits``: the embedded set, prepared in the cache directory at first use;
-* ``cifar10``, ``imagenet2012``, ``name/config:1.0.0``: a set that TensorFlow Datasets left prepared (array_record);
+* ``cifar10``, ``name/config``, ``name:1.0.0``: a set that lies prepared by TensorFlow Datasets;
 * ``folder:/path``: ``/path/<split>/<class>/*.png`` (or jpg);
 * ``npz:/path``: arrays ``<split>_images`` and ``<split>_labels`` in one file.
+
+Nothing here imports TensorFlow or reads an environment variable.
 """
 
 import dataclasses
@@ -17,22 +19,25 @@ import numpy as np
 
 from jaxcl.data import files, prepared
 
-Progress = Callable[[int, int], None]
+Folder = str | pathlib.Path
 
+# Records decoded at a time while a set is read into memory.
 _BLOCK = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One split of an image set. Indexing with int positions ``[k]`` gives a batch as a dictionary of arrays.
+    """One split of an image set; indexed with int positions ``[k]`` it gives a batch.
 
     Attributes:
-      name: the name it was asked for by.
+      name: the name that it was asked for by.
       split: the split expression.
       image_shape: ``(h, w, c)`` of every image.
       class_names: one name for each class; empty where the set has no labels.
-      images: uint8 ``[len, h, w, c]`` where the set is held in memory, else None.
-      labels: int32 ``[len]`` where the set is held in memory, else None; -1 means unlabelled.
+      length: the number of images, also ``len(source)``.
+      read: positions ``[k]`` to images uint8 ``[k, h, w, c]`` and labels int32 ``[k]``.
+      images: uint8 ``[length, h, w, c]`` where the set is held in memory, else None.
+      labels: int32 ``[length]`` where the set is held in memory, else None. -1: unlabelled.
     """
 
     name: str
@@ -60,11 +65,12 @@ class Source:
         indices = np.asarray(indices)
         if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
             raise ValueError(
-                f"a source is indexed by a list of int positions, not by {indices.dtype}{list(indices.shape)}"
+                "a source is indexed by a list of int positions, not by "
+                f"{indices.dtype} {list(indices.shape)}"
             )
         if indices.size and not 0 <= indices.min() <= indices.max() < self.length:
             raise IndexError(
-                f"positions of {self.name}/{self.split} run from 0 to {self.length - 1}"
+                f"positions in {self.name}/{self.split} run from 0 to {self.length - 1}"
             )
         images, labels = self.read(indices)
         return {"image": images, "label": labels, "index": indices.astype(np.int32)}
@@ -74,66 +80,67 @@ def load_source(
     name: str,
     split: str,
     *,
-    data_dir: str | pathlib.Path | Sequence[str | pathlib.Path] | None = None,
+    data_dir: Folder | Sequence[Folder] | None = None,
     in_memory: bool | Literal["auto"] = "auto",
     memory_limit: int = 2**30,
     size: int | None = None,
-    cache_dir: str | pathlib.Path | None = None,
-    progress: Progress | None = None,
+    cache_dir: Folder | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Source:
     """Opens one split of a set by name.
 
     Args:
-      name: see the module's docstring.
+      name: see the top of this file.
       split: ``"train"``, or an expression such as ``"train[:10%]"`` or ``"train+test"``.
-      data_dir: the folder or folders in which prepared sets are looked for, in order; TensorFlow Datasets' own comes last.
-      in_memory: decode everything once into memory; ``"auto"`` does so when that takes at most ``memory_limit`` bytes.
+      data_dir: the folder or folders in which prepared sets are looked for, in order; the own
+        folder of TensorFlow Datasets comes last.
+      in_memory: whether everything is decoded once into memory; ``"auto"`` does so where that
+        takes at most ``memory_limit``.
       memory_limit: bytes of decoded pixels.
-      size: when given, every image is resized on the host to this shorter side and its centre square is kept. Needed for
-        sets whose images differ in size; choose it larger than the training crop (256 for crops of 224), because what
-        is cut off here no crop can show.
+      size: when given, every image is resized on the host to this shorter side and its centre
+        square is kept. Sets whose images differ in size need it. Choose it larger than the
+        training crop (256 for 224): what is cut off here, no crop can show.
       cache_dir: where the embedded set is kept; ``~/.cache/jaxcl`` by default.
       progress: called with (images done, images in all) while a set is decoded into memory.
 
     Raises:
-      ValueError: for a set that is unknown or not prepared, an unknown split, or images that differ in size.
+      ValueError: for a set that is unknown, not prepared or damaged, an unknown split, or images
+        that differ in size where no ``size`` is given.
     """
     kind, _, path = name.partition(":")
     if kind == "folder":
-        source = files.open_folder(name, split, pathlib.Path(path).expanduser(), size)
+        opened = files.open_folder(name, split, pathlib.Path(path).expanduser(), size)
     elif kind == "npz":
-        source = files.open_npz(name, split, pathlib.Path(path).expanduser(), size)
+        opened = files.open_npz(name, split, pathlib.Path(path).expanduser(), size)
     else:
-        cache = pathlib.Path(cache_dir) if cache_dir else pathlib.Path.home() / ".cache" / "jaxcl"
-        source = prepared.open_prepared(name, split, _folders(data_dir), cache, size)
-    opened = Source(name, split, *source)
-    if len(opened) == 0:
+        cache = pathlib.Path(cache_dir or "~/.cache/jaxcl").expanduser()
+        opened = prepared.open_prepared(name, split, _folders(data_dir), cache, size)
+    source = Source(name, split, *opened)
+    if len(source) == 0:
         raise ValueError(f"the split {split!r} of {name!r} holds no images")
-    decoded_bytes = len(opened) * int(np.prod(opened.image_shape))
+    decoded_bytes = len(source) * int(np.prod(source.image_shape))
     if in_memory is True or (in_memory == "auto" and decoded_bytes <= memory_limit):
-        return _decode_all(opened, progress)
-    return opened
+        return _decode_all(source, progress)
+    return source
 
 
-def _folders(
-    data_dir: str | pathlib.Path | Sequence[str | pathlib.Path] | None,
-) -> list[pathlib.Path]:
+def _folders(data_dir: Folder | Sequence[Folder] | None) -> list[pathlib.Path]:
     if data_dir is None:
         return []
-    if isinstance(data_dir, str | pathlib.Path):
-        data_dir = [data_dir]
-    return [pathlib.Path(folder).expanduser() for folder in data_dir]
+    listed = [data_dir] if isinstance(data_dir, str | pathlib.Path) else data_dir
+    return [pathlib.Path(folder).expanduser() for folder in listed]
 
 
-def _decode_all(source: Source, progress: Progress | None) -> Source:
+def _decode_all(source: Source, progress: Callable[[int, int], None] | None) -> Source:
     count = len(source)
     images = np.empty((count, *source.image_shape), np.uint8)
-    labels = np.empty((count,), np.int32)
+    labels = np.empty(count, np.int32)
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
         images[start:stop], labels[start:stop] = source.read(np.arange(start, stop))
         if progress is not None:
             progress(stop, count)
+    # Every batch shares these arrays with the caller.
     images.flags.writeable = False
     labels.flags.writeable = False
 

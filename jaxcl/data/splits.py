@@ -1,11 +1,14 @@
-"""Split expressions such as ``train[:10%]+test``, read the way TensorFlow Datasets reads them, for sets that are not its own."""
+"""Split expressions such as ``train[:10%]+test``, for sets that TensorFlow Datasets does not read.
+
+They mean what they mean there.
+"""
 
 import re
 from collections.abc import Mapping
 
 import numpy as np
 
-_PART = re.compile(r"(?P<name>[\w.\-]+)(\[(?P<start>-?\d+%?)?(?P<colon>:)(?P<stop>-?\d+%?)?\])?")
+_PART = re.compile(r"(?P<name>[\w.\-]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
 
 
 def split_names(split: str) -> tuple[str, ...]:
@@ -17,24 +20,24 @@ def split_names(split: str) -> tuple[str, ...]:
     return tuple(_match(part)["name"] for part in split.split("+"))
 
 
-def split_indices(split: str, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The positions that an expression selects, by split.
+def split_indices(split: str, sizes: Mapping[str, int]) -> list[tuple[str, np.ndarray]]:
+    """The positions that an expression selects.
 
     Args:
-      split: names joined by ``+``, each with an optional slice of positions (``[10:20]``, ``[-10:]``) or percent
-        (``[:10%]``, rounded to the nearest position).
+      split: names joined by ``+``, each with an optional slice of positions (``[10:20]``,
+        ``[-10:]``) or percent (``[:10%]``, rounded to the nearest position).
       sizes: the number of images in each split.
 
     Returns:
-      int64 positions for every named split, in the order of the expression.
+      For each part of the expression, its split and int64 positions in it.
 
     Raises:
       ValueError: if the expression cannot be read or names an unknown split.
 
-    >>> split_indices("train[:50%]", {"train": 5})["train"]
-    array([0, 1])
+    >>> split_indices("train[:50%]", {"train": 4})
+    [('train', array([0, 1]))]
     """
-    selected: dict[str, np.ndarray] = {}
+    selected = []
     for part in split.split("+"):
         match = _match(part)
         name = match["name"]
@@ -42,8 +45,7 @@ def split_indices(split: str, sizes: Mapping[str, int]) -> dict[str, np.ndarray]
             raise ValueError(f"unknown split {name!r} in {split!r}; there are {sorted(sizes)}")
         start = _boundary(match["start"], sizes[name], 0)
         stop = _boundary(match["stop"], sizes[name], sizes[name])
-        positions = np.arange(start, stop)
-        selected[name] = np.concatenate([selected.get(name, positions[:0]), positions])
+        selected.append((name, np.arange(start, stop)))
     return selected
 
 
@@ -51,7 +53,8 @@ def _match(part: str) -> re.Match[str]:
     match = _PART.fullmatch(part.strip())
     if match is None:
         raise ValueError(
-            f"cannot read the split {part.strip()!r}; write 'train', 'train[:10%]', 'train[100:200]' or a sum of such parts"
+            f"cannot read the split {part.strip()!r}; write 'train', 'train[:10%]', "
+            "'train[100:200]' or a sum of such parts"
         )
     return match
 
@@ -60,9 +63,7 @@ def _boundary(text: str | None, size: int, default: int) -> int:
     if text is None:
         return default
     if text.endswith("%"):
-        position = int(round(int(text[:-1]) * size / 100.0))
+        position = round(int(text[:-1]) * size / 100)
     else:
         position = int(text)
-    if position < 0:
-        position += size
-    return min(max(position, 0), size)
+    return min(max(position + size if position < 0 else position, 0), size)

@@ -19,7 +19,8 @@ def two_crops(
       **settings: of :func:`jaxcl.data.augment.augment`.
 
     Returns:
-      float32 ``[b, 2, size, size, c]`` in [0, 1]. Flattened over the first two axes, the positive of row i is i XOR 1.
+      float32 ``[b, 2, size, size, c]`` in [0, 1]. Flattened over the first two axes, the positive
+      of row i is i XOR 1.
     """
     return several(key, images, indices, num_views=2, size=size, **settings)
 
@@ -34,7 +35,10 @@ def single(
 def several(
     key: jax.Array, images: jax.Array, indices: jax.Array, *, num_views: int, size: int, **settings
 ) -> jax.Array:
-    """``num_views`` independent random views of each image, ``[b, num_views, size, size, c]``; see :func:`two_crops`."""
+    """``num_views`` independent random views of each image ``[b, num_views, size, size, c]``.
+
+    See :func:`two_crops`.
+    """
     # One call for all views: one program to compile, and nothing to put together afterwards.
     batch = images.shape[0]
     made = augmentation.augment(
