@@ -17,7 +17,12 @@ SEEDS = (0, 1, 2)
 
 def get_config() -> ConfigDict:
     """One cell: contrastive loss, temperature 0.1, seed 0."""
-    config = default.get_config()
+    config = default.get_config().unlock()
+    config.model.channels = (32, 64, 128)
+    config.model.batch_norm = True
+    config.model.pool = "mean"
+    config.train.steps = 150  # 27 epochs
+    config.train.checkpoint_every = 150
     return config.lock()
 
 

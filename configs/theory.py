@@ -13,5 +13,4 @@ def get_config() -> ConfigDict:
     # Wang & Liu, Figure 3, does not print its temperatures; these span those of their Table 1.
     theory.temperatures = (0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 1.0)
     theory.temperature = 0.2  # at which all losses stand side by side
-    theory.points = 201  # similarities on [-1, 1]
     return config.lock()

@@ -16,7 +16,6 @@ def write(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     temperature: float = 0.2,
-    points: int = 201,
 ) -> pathlib.Path:
     """Write ``theory/analysis.npz`` below a root.
 
@@ -24,14 +23,13 @@ def write(
       root: of a report.
       temperatures: of the gradient ratio's curves (Wang & Liu, Figure 3).
       temperature: at which all losses are drawn side by side.
-      points: similarities on [-1, 1].
 
     Returns:
       The file.
     """
     folder = pathlib.Path(root) / "theory"
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = theory.theory_arrays(temperatures, temperature=temperature, points=points)
+    arrays = theory.theory_arrays(temperatures, temperature=temperature)
     path = folder / "analysis.npz"
     np.savez(path, **arrays)
     return path
@@ -42,12 +40,11 @@ def run(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     temperature: float = 0.2,
-    points: int = 201,
 ) -> pathlib.Path:
     """Write the arrays and the report of a root; arguments as for `write`.
 
     Returns:
       The report's page.
     """
-    write(root, temperatures=temperatures, temperature=temperature, points=points)
+    write(root, temperatures=temperatures, temperature=temperature)
     return report.run(root)

@@ -8,7 +8,7 @@ from tests.programs.conftest import ROOT
 
 
 def test_the_theory_config_writes_curves_that_are_the_formulas(tmp_path):
-    config = configs.load(str(ROOT / "configs" / "theory.py"), {"theory.points": 21})
+    config = configs.load(str(ROOT / "configs" / "theory.py"))
     page = theory.run(tmp_path, **config.theory)
     assert page.is_file()
     arrays = np.load(tmp_path / "theory" / "analysis.npz")
