@@ -2,9 +2,10 @@
 
 ``gradients`` differentiates, ``streamed`` does so where the similarity matrix does not fit,
 ``closed_form`` holds the formulas of the papers that the gradients must agree with, ``theory`` the
-curves that need no model, and ``examine`` the verdict on a loss. None knows a model or a file.
+curves that need no model, and ``examination`` the verdict on a loss. None knows a model or a file.
 """
 
+from jaxcl.analysis.examination import PROPERTIES, Examination, Verdict, examine
 from jaxcl.analysis.gradients import (
     EmbeddingGradients,
     coupling,
@@ -15,15 +16,31 @@ from jaxcl.analysis.gradients import (
     temperature_gradients,
 )
 from jaxcl.analysis.streamed import PenaltyStatistics, penalty_statistics
+from jaxcl.analysis.theory import (
+    coupling_distribution,
+    entropy_curve,
+    gap_curves,
+    gradient_ratios,
+    theory_arrays,
+)
 
 __all__ = [
+    "PROPERTIES",
     "EmbeddingGradients",
+    "Examination",
     "PenaltyStatistics",
+    "Verdict",
     "coupling",
+    "coupling_distribution",
     "embedding_gradients",
+    "entropy_curve",
+    "examine",
+    "gap_curves",
+    "gradient_ratios",
     "penalty_entropy",
     "penalty_statistics",
     "relative_penalties",
     "similarity_gradients",
     "temperature_gradients",
+    "theory_arrays",
 ]

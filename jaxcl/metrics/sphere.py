@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcl.losses import normalize as to_sphere
+
 # A row normalised in bfloat16 is off by less than this; a row that was never normalised is off by
 # more.
 UNIT_TOLERANCE = 1e-2
@@ -50,13 +52,7 @@ def check_embeddings(x: Any, name: str, *, normalize: bool | None = None) -> jax
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if normalize is None and is_concrete(x):
         _refuse_off_sphere(x, name)
-    return normalize_rows(x) if normalize else x
-
-
-def normalize_rows(x: jax.Array) -> jax.Array:
-    """``x / |x|`` row by row; a zero row stays zero, with a zero gradient rather than NaN."""
-    squares = jnp.sum(x * x, axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.maximum(squares, jnp.finfo(x.dtype).tiny))
+    return to_sphere(x) if normalize else x
 
 
 def _refuse_off_sphere(x: jax.Array, name: str) -> None:

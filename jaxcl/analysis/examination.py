@@ -1,0 +1,459 @@
+"""A lint for contrastive losses: which properties of the theory does a function have?
+
+Each property is measured on fixed random similarities and reported with the size of its violation.
+All measurements of a loss come out of one compiled function in float64, and one in float32 for what
+rounding spoils. Nothing here knows which loss it is.
+"""
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcl.analysis.gradients import Loss, penalty_entropy
+
+# What each property says of a loss L of similarities s, with the pull -dL/ds_pos, the pushes
+# dL/ds_neg, and the relative penalties r = |push| / |pull|.
+PROPERTIES: Mapping[str, str] = {
+    "attracts the positive": "the pull is never negative, and somewhere positive",
+    "repels negatives": "no push is negative, and some are positive",
+    "hardness-aware": "of two negatives the nearer is pushed no less, and some are pushed more",
+    "penalties sum to one": "the pushes add up to the pull",
+    "ratio independent of the positive": "the similarity of the positive does not change r",
+    "entropy monotone in tau": "the entropy of r increases with the temperature",
+    "shift invariant": "L(s + c) = L(s)",
+    "scale covariant": "L(c s, c tau) = L(s, tau)",
+    "negatives alike": "shuffling the negatives of an anchor changes no loss",
+    "convex": "L is convex in the similarities",
+    "non-negative": "L >= 0",
+    "nearest negative as tau -> 0": (
+        "tau L tends to s_max - s_pos, or to its positive part, s_max the nearest negative"
+    ),
+    "uniform as tau -> infinity": "all negatives that are pushed are pushed alike",
+    "full pull": "the pull is 1 / tau whatever the similarities (no coupling)",
+    "rows independent": "the loss of an anchor does not depend on other anchors",
+    "mask obeyed": "a candidate that does not count has no gradient and no effect",
+    "finite at tau = 0.005": "value and all gradients are finite in float32, in the hardest cases",
+    "precise at tau = 0.005": "the gradient in float32 is that in float64, within 0.1 %",
+}
+
+# Identities are checked in float64; a loss that computes in float32 may still pass.
+_TOLERANCE = 1e-5
+_SMALL, _LARGE, _LOW = 1e-4, 1e3, 0.005
+_TEMPERATURES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+# Enough negatives that a debiased loss subtracts more than it has.
+_ANCHORS = 16
+_MATRICES = 6
+
+
+class Verdict(NamedTuple):
+    """Whether a property holds (None: it does not apply), how badly it fails, and a remark."""
+
+    holds: bool | None
+    violation: float
+    remark: str = ""
+
+    def __str__(self) -> str:
+        if self.holds is None:
+            return f"-    {self.remark}".rstrip()
+        if self.holds:
+            return f"yes  {self.remark}".rstrip()
+        size = (
+            f"violated by {self.violation:.2g}" if math.isfinite(self.violation) else "not finite"
+        )
+        return f"NO   {size}{'; ' if self.remark else ''}{self.remark}"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The verdicts on a loss, by property; printing it gives the table."""
+
+    name: str
+    verdicts: Mapping[str, Verdict]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.verdicts))
+        lines = [f"{name:<{width}}  {verdict}" for name, verdict in self.verdicts.items()]
+        return "\n".join([self.name, "-" * len(self.name), *lines])
+
+    @property
+    def violated(self) -> tuple[str, ...]:
+        """Names of the properties that do not hold."""
+        return tuple(name for name, v in self.verdicts.items() if v.holds is False)
+
+
+class _Case(NamedTuple):
+    """What a loss is asked, and (leading axis added) what it is asked in one batch."""
+
+    similarities: Any  # [n, n], positives on the diagonal
+    where: Any  # [n, n]
+    temperature: Any
+
+
+class _Answer(NamedTuple):
+    values: Any  # [n]
+    slopes: Any  # [n, n, n], of the value of each anchor by all similarities
+    by_temperature: Any  # [n]
+
+    def own(self) -> np.ndarray:
+        """The gradient of each anchor by its own row, ``[..., n, n]``."""
+        return np.einsum("...iij->...ij", self.slopes)
+
+
+def examine(
+    loss: Loss, *, name: str | None = None, quiet: bool = False, **constants: Any
+) -> Examination:
+    """Measure which properties a loss has; print the table and return the verdicts.
+
+    Args:
+        loss: ``loss(similarities, positives, *, temperature, where, **constants) -> [n]``.
+            ``temperature`` or ``where`` may be missing; what needs them then does not apply.
+        name: for the table; None: the name of the function.
+        quiet: do not print.
+        **constants: handed to the loss, Python values.
+
+    Returns:
+        Examination, with ``verdicts[property]`` for every property of ``PROPERTIES``.
+
+    Raises:
+        ValueError: the loss does not return one value an anchor.
+
+    Example:
+        >>> def squared(similarities, positives, *, temperature):
+        ...     own = jnp.arange(similarities.shape[1])[None, :] == positives[:, None]
+        ...     return jnp.sum((similarities - own) ** 2, axis=1) / temperature
+        >>> examination = examine(squared, quiet=True)
+        >>> print(examination.verdicts["convex"])
+        yes
+        >>> print(examination.verdicts["penalties sum to one"].holds)
+        False
+
+    References:
+        Wang and Liu, "Understanding the Behaviour of Contrastive Loss", CVPR 2021, sections 3 and
+        4; Yeh et al., "Decoupled Contrastive Learning", ECCV 2022.
+    """
+    title = str(name or getattr(loss, "__name__", type(loss).__name__))
+    ask = _Interview(loss, constants, title)
+    cases = _cases()
+    with jax.enable_x64(True):
+        answers = ask(cases, np.float64)
+    rough_cases = {key: cases[key] for key in ("low", "extreme")}
+    rough = ask(rough_cases, np.float32)
+    has_temperature = ask.takes("temperature") and _depends_on_temperature(answers)
+    # A loss may well answer with infinities; comparing them is no reason for a warning.
+    with np.errstate(all="ignore"):
+        verdicts = {
+            **_gradient_verdicts(cases, answers),
+            **_invariance_verdicts(answers),
+            **_limit_verdicts(cases, answers),
+            **_independence_verdicts(cases, answers, takes_where=ask.takes("where")),
+            **_float_verdicts(answers, rough),
+        }
+    if not has_temperature:
+        for needs in _NEED_TEMPERATURE:
+            verdicts[needs] = Verdict(None, 0.0, "has no temperature")
+    examination = Examination(title, {key: verdicts[key] for key in PROPERTIES})
+    if not quiet:
+        print(examination)
+    return examination
+
+
+_NEED_TEMPERATURE = (
+    "entropy monotone in tau",
+    "scale covariant",
+    "nearest negative as tau -> 0",
+    "uniform as tau -> infinity",
+    "full pull",
+)
+
+
+class _Interview:
+    """Asks a loss for values and derivatives of batches of cases, in one compilation a dtype."""
+
+    def __init__(self, loss: Loss, constants: Mapping[str, Any], name: str) -> None:
+        parameters = inspect.signature(loss).parameters
+        self._open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        self._names = set(parameters)
+
+        def values(similarities: jax.Array, where: jax.Array, temperature: jax.Array) -> jax.Array:
+            given = {"temperature": temperature, "where": where}
+            keywords = {key: value for key, value in given.items() if self.takes(key)}
+            positives = jnp.arange(_ANCHORS, dtype=jnp.int32)
+            result = loss(similarities, positives, **keywords, **constants)
+            if jnp.shape(result) != (_ANCHORS,):
+                raise ValueError(
+                    f"{name} must return one value an anchor, [{_ANCHORS}] here, "
+                    f"but returned shape {jnp.shape(result)}"
+                )
+            return result
+
+        def answer(case: _Case) -> _Answer:
+            def of(similarities: jax.Array, temperature: jax.Array) -> jax.Array:
+                return values(similarities, case.where, temperature)
+
+            result, pull_back = jax.vjp(of, case.similarities, case.temperature)
+            slopes, by_temperature = jax.vmap(pull_back)(jnp.eye(_ANCHORS, dtype=result.dtype))
+            return _Answer(result, slopes, by_temperature)
+
+        # Asked once: compiling takes a second, running next to nothing.
+        quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        self._answer = jax.jit(jax.vmap(answer), compiler_options=quick)
+
+    def takes(self, keyword: str) -> bool:
+        """Whether the loss has this keyword."""
+        return self._open or keyword in self._names
+
+    def __call__(self, cases: Mapping[str, _Case], dtype: Any) -> dict[str, _Answer]:
+        """Answers to each batch of cases; all are asked at once."""
+        counts = [len(case.temperature) for case in cases.values()]
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *cases.values())
+        joined = _Case(
+            jnp.asarray(joined.similarities, dtype),
+            jnp.asarray(joined.where),
+            jnp.asarray(joined.temperature, dtype),
+        )
+        answers = jax.tree.map(np.asarray, self._answer(joined))
+        ends = np.cumsum(counts)
+        return {
+            key: jax.tree.map(lambda leaf, a=end - count, b=end: leaf[a:b], answers)
+            for key, end, count in zip(cases, ends, counts, strict=True)
+        }
+
+
+def _cases() -> dict[str, _Case]:
+    """All that a loss is asked. The grid is ordered by matrix, then by temperature."""
+    draw = np.random.default_rng(20201215)
+    n = _ANCHORS
+    own = np.eye(n, dtype=bool)
+    matrices = draw.uniform(-0.85, 0.85, (_MATRICES, n, n))
+    # Half of the anchors have a positive as good as training makes it, a quarter far negatives,
+    # too.
+    near_positive = own & (np.arange(n) % 2 == 0)[:, None]
+    far_negatives = ~own & (np.arange(n) % 4 == 0)[:, None]
+    matrices = np.where(near_positive, draw.uniform(0.6, 0.85, matrices.shape), matrices)
+    matrices = np.where(far_negatives, draw.uniform(-0.85, -0.2, matrices.shape), matrices)
+    # Exactly representable, so that float32 and float64 are asked the same.
+    matrices = matrices.astype(np.float32).astype(np.float64)
+    # A near neighbour of each matrix, for convexity at short range.
+    near = np.clip(matrices + draw.normal(0, 0.05, matrices.shape), -1, 1)
+    far = np.roll(matrices, 1, axis=0)
+    shuffled = np.stack([_shuffle_negatives(matrix, draw) for matrix in matrices])
+    moved = np.where(own[None], draw.uniform(-0.85, 0.85, matrices.shape), matrices)
+    masked = ~own & (draw.random((n, n)) < 0.7) | own
+    changed = np.where(masked[None], matrices, -matrices)
+    extreme = np.stack(
+        [
+            np.zeros((n, n)),
+            np.ones((n, n)),
+            np.where(own, 1.0, -1.0),
+            np.where(own, -1.0, 1.0),
+            np.where(own, 1.0, 1.0 - 1e-6 * np.arange(n)[None]),
+        ]
+    )
+
+    def ask(similarities: np.ndarray, temperatures: Any, where: Any = None) -> _Case:
+        count = len(temperatures)
+        rows = np.repeat(similarities, count, axis=0)
+        where = np.ones((n, n), bool) if where is None else where
+        return _Case(
+            rows,
+            np.broadcast_to(where, rows.shape),
+            np.tile(np.asarray(temperatures, float), len(similarities)),
+        )
+
+    few = (0.1, 0.5, 1.0)
+    alone = ask(extreme, (_LOW,), own)
+    crowded = ask(extreme, (_LOW,))
+    return {
+        "grid": ask(matrices, _TEMPERATURES),
+        "base": ask(matrices, few),
+        "shifted": ask(matrices + 0.1, few),
+        "scaled": ask(0.5 * matrices, [0.5 * t for t in few]),
+        "shuffled": ask(shuffled, few),
+        "moved": ask(moved, few),
+        "near": ask(near, few),
+        "halfway moved": ask((matrices + moved) / 2, few),
+        "halfway near": ask((matrices + near) / 2, few),
+        "far": ask(far, few),
+        "halfway far": ask((matrices + far) / 2, few),
+        "small": ask(matrices, (_SMALL,)),
+        "large": ask(matrices, (_LARGE,)),
+        "masked": ask(matrices, few, masked),
+        "changed": ask(changed, few, masked),
+        "low": ask(matrices, (_LOW,)),
+        "extreme": jax.tree.map(lambda *leaves: np.concatenate(leaves), alone, crowded),
+    }
+
+
+def _shuffle_negatives(matrix: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    shuffled = matrix.copy()
+    for i in range(len(matrix)):
+        others = np.delete(np.arange(len(matrix)), i)
+        shuffled[i, others] = matrix[i, draw.permutation(others)]
+    return shuffled
+
+
+def _pulls_and_pushes(answer: _Answer) -> tuple[np.ndarray, np.ndarray]:
+    """Pulls ``[..., n]`` on the positives and pushes ``[..., n, n - 1]`` on the negatives."""
+    return -np.einsum("...ii->...i", answer.own()), _negatives(answer.own())
+
+
+def _negatives(rows: np.ndarray) -> np.ndarray:
+    """The entries off the diagonal, ``[..., n, n - 1]``."""
+    n = rows.shape[-1]
+    columns = np.stack([np.delete(np.arange(n), i) for i in range(n)])
+    return np.take_along_axis(rows, np.broadcast_to(columns, (*rows.shape[:-2], n, n - 1)), -1)
+
+
+def _penalties(answer: _Answer) -> np.ndarray:
+    pulls, pushes = _pulls_and_pushes(answer)
+    some = np.abs(pulls) > 0
+    return np.where(
+        some[..., None], np.abs(pushes) / np.where(some, np.abs(pulls), 1)[..., None], 0
+    )
+
+
+def _judge(violation: Any, remark: str = "", *, tolerance: float = _TOLERANCE) -> Verdict:
+    violation = float(np.max(violation))
+    holds = bool(violation <= tolerance)  # False for NaN
+    return Verdict(holds, 0.0 if holds else violation, remark)
+
+
+def _depends_on_temperature(answers: Mapping[str, _Answer]) -> bool:
+    values = answers["grid"].values.reshape(_MATRICES, len(_TEMPERATURES), -1)
+    return bool(np.any(values != values[:, :1]))
+
+
+def _gradient_verdicts(
+    cases: Mapping[str, _Case], answers: Mapping[str, _Answer]
+) -> dict[str, Verdict]:
+    pulls, pushes = _pulls_and_pushes(answers["grid"])
+    size = max(np.max(np.abs(pulls)), np.max(np.abs(pushes)), 1e-300)
+    verdicts = {
+        "attracts the positive": _judge(-np.min(pulls) / size)
+        if np.any(pulls > 0)
+        else Verdict(False, 1.0, "no pull at all"),
+        "repels negatives": _judge(-np.min(pushes) / size)
+        if np.any(pushes > 0)
+        else Verdict(False, 1.0, "no push at all"),
+        "hardness-aware": _hardness(_negatives(cases["grid"].similarities), pushes),
+    }
+    # Relative to the pull: an anchor that is neither pulled nor pushed has nothing to sum.
+    sums = np.sum(np.abs(pushes), axis=-1)
+    active = np.maximum(np.abs(pulls), sums) > _TOLERANCE * size
+    excess = np.abs(sums - np.abs(pulls)) / np.maximum(np.abs(pulls), _TOLERANCE * size)
+    verdicts["penalties sum to one"] = _judge(np.where(active, excess, 0))
+    there, here = _penalties(answers["moved"]), _penalties(answers["base"])
+    # Where a margin is satisfied there is no ratio to compare.
+    both = (np.sum(there, axis=-1) > 0) & (np.sum(here, axis=-1) > 0)
+    verdicts["ratio independent of the positive"] = _judge(
+        np.where(both[..., None], np.abs(there - here), 0)
+    )
+    shape = (_MATRICES, len(_TEMPERATURES), _ANCHORS)
+    entropies = np.asarray(penalty_entropy(_penalties(answers["grid"]))).reshape(shape)
+    steps = np.nan_to_num(np.diff(entropies, axis=1))
+    verdicts["entropy monotone in tau"] = (
+        _judge(-np.min(steps))
+        if np.max(np.abs(steps)) > _TOLERANCE
+        else Verdict(False, 0.0, "constant")
+    )
+    constant = pulls * cases["grid"].temperature[:, None]
+    verdicts["full pull"] = _judge(np.abs(constant - 1))
+    return verdicts
+
+
+def _hardness(similarities: np.ndarray, pushes: np.ndarray) -> Verdict:
+    order = np.argsort(similarities, axis=-1)
+    steps = np.diff(np.take_along_axis(pushes, order, axis=-1), axis=-1)
+    size = np.max(np.abs(pushes), axis=-1, keepdims=True)
+    steps = steps / np.where(size > 0, size, 1)
+    if np.max(np.abs(steps)) <= _TOLERANCE:
+        return Verdict(False, 0.0, "all are pushed alike")
+    return _judge(-np.min(steps))
+
+
+def _invariance_verdicts(answers: Mapping[str, _Answer]) -> dict[str, Verdict]:
+    base = answers["base"].values
+    size = 1 + np.abs(base)
+
+    def same(other: str) -> Verdict:
+        return _judge(np.abs(answers[other].values - base) / size)
+
+    bulges = [
+        (answers[f"halfway {end}"].values - (base + answers[end].values) / 2) / size
+        for end in ("moved", "near", "far")
+    ]
+    lowest = np.min(answers["grid"].values)
+    return {
+        "shift invariant": same("shifted"),
+        "scale covariant": same("scaled"),
+        "negatives alike": same("shuffled"),
+        # Short segments bulge little: 1e-5 would hide a concave stretch of theirs.
+        "convex": _judge(np.stack(bulges), tolerance=1e-9),
+        "non-negative": _judge(-lowest),
+    }
+
+
+def _limit_verdicts(
+    cases: Mapping[str, _Case], answers: Mapping[str, _Answer]
+) -> dict[str, Verdict]:
+    rows = cases["small"].similarities
+    gaps = np.max(_negatives(rows), axis=-1) - np.einsum("...ii->...i", rows)
+    scaled = _SMALL * answers["small"].values
+    # The contrastive loss times tau exceeds its limit by tau log N at most; others are slower.
+    allowed = 10 * _SMALL * math.log(_ANCHORS)
+    hinge = np.max(np.abs(scaled - np.maximum(gaps, 0)))
+    line = np.max(np.abs(scaled - gaps))
+    nearest = _judge(
+        min(hinge, line), "[s_max - s_pos]+" if hinge < line else "s_max - s_pos", tolerance=allowed
+    )
+    if not nearest.holds:
+        nearest = nearest._replace(remark="")
+    pushes = np.abs(_pulls_and_pushes(answers["large"])[1])
+    most = np.max(pushes, axis=-1, keepdims=True)
+    share = pushes / np.where(most > 0, most, 1)
+    pushed = share > _TOLERANCE
+    # To first order the pushes still differ by the range of similarities over the temperature.
+    uneven = np.where(pushed, 1 - share, 0)
+    remark = "" if np.all(pushed) else f"over {np.sum(pushed, axis=-1).max()} of {_ANCHORS - 1}"
+    uniform = _judge(uneven, remark, tolerance=10 / _LARGE)
+    return {"nearest negative as tau -> 0": nearest, "uniform as tau -> infinity": uniform}
+
+
+def _independence_verdicts(
+    cases: Mapping[str, _Case], answers: Mapping[str, _Answer], *, takes_where: bool
+) -> dict[str, Verdict]:
+    slopes = answers["base"].slopes
+    elsewhere = slopes * (1 - np.eye(_ANCHORS))[None, :, :, None]
+    size = max(np.max(np.abs(slopes)), 1e-300)
+    verdicts = {"rows independent": _judge(np.abs(elsewhere) / size)}
+    if not takes_where:
+        return {**verdicts, "mask obeyed": Verdict(None, 0.0, "has no mask")}
+    masked = answers["masked"]
+    leaks = np.abs(masked.slopes) * ~cases["masked"].where[:, None]
+    effect = np.abs(answers["changed"].values - masked.values)
+    return {**verdicts, "mask obeyed": _judge(max(np.max(leaks) / size, np.max(effect)))}
+
+
+def _float_verdicts(
+    answers: Mapping[str, _Answer], rough: Mapping[str, _Answer]
+) -> dict[str, Verdict]:
+    leaves = [leaf for key in rough for leaf in rough[key]]
+    total = sum(leaf.size for leaf in leaves)
+    bad = sum(int(np.sum(~np.isfinite(leaf))) for leaf in leaves)
+    finite = Verdict(bad == 0, bad / total, "" if bad == 0 else f"{bad} of {total} are not finite")
+    # Anchor by anchor: the small gradient of an easy one is lost first. Below 1e-30 lies the end of
+    # float32, and no fault of a loss.
+    exact, found = answers["low"].own(), rough["low"].own()
+    sizes = np.linalg.norm(exact, axis=-1)
+    errors = np.linalg.norm(found - exact, axis=-1) / np.maximum(sizes, 1e-30)
+    error = np.where(sizes > 1e-30, errors, 0)
+    return {
+        "finite at tau = 0.005": finite,
+        "precise at tau = 0.005": _judge(error, tolerance=1e-3),
+    }
