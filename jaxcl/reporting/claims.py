@@ -1,12 +1,4 @@
-"""The claims of Wang & Liu (2021) as executable statements: statistic, rule, verdict.
-
-Trends are judged twice: across temperatures (Spearman's rank correlation of the mean over seeds,
-one-sided permutation test) and across seeds (bootstrap interval of the statistic computed for each
-seed). Effects are judged by the bootstrap over seeds alone. With two seeds the bootstrap interval
-is the range, so that both seeds must agree.
-
-This file knows studies and nothing of files. The thresholds are ours, since the paper states its
-claims in words.
+"""The claims of Wang & Liu (2021) as executable statements: what is said, and when it holds.
 
 References:
   Feng Wang, Huaping Liu: Understanding the Behaviour of Contrastive Loss. CVPR 2021, Sections 3-5.
@@ -14,47 +6,26 @@ References:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxcl.reporting.names import seed_words, temperature_words
-from jaxcl.reporting.quantities import (
-    EFFECTIVE,
-    ENTROPY,
-    GAP,
-    MINUS_UNIFORMITY,
-    POSITIVE,
-    TOLERANCE,
+from jaxcl.reporting.evidence import (
+    FAR_WORSE,
+    FEW_NEIGHBOURS,
+    LEAST_SEEDS,
+    LEAST_TEMPERATURES,
+    NOT_FALLING,
+    Evidence,
+    few_neighbours,
+    hard_keeps_accuracy,
+    hard_keeps_uniformity,
+    reversed_u,
+    simple_needs_hardness,
+    trend,
 )
-from jaxcl.reporting.statistics import bootstrap_interval, permutation_p, spearman
-from jaxcl.reporting.study import CellKey, Measured, Study
+from jaxcl.reporting.quantities import ENTROPY, GAP, MINUS_UNIFORMITY, POSITIVE, TOLERANCE
+from jaxcl.reporting.study import Study
 from jaxcl.reporting.tables import Table
-
-HOLDS = "holds"
-DOES_NOT_HOLD = "does not hold"
-NOT_ENOUGH = "not enough runs"
-
-LEAST_TEMPERATURES = 4  # with four, a perfect order has p = 1/24
-LEAST_SEEDS = 2
-SIGNIFICANCE = 0.05
-LARGE_TEMPERATURE = (
-    0.3  # the paper's Table 1 goes 0.07, 0.3, 0.7, 1.0: from here on temperatures count as large
-)
-SMALL_TEMPERATURE = (
-    0.1  # a grid must reach at least down to here to say anything of small temperatures
-)
-NOT_FALLING = 1.0  # percentage points
-FAR_WORSE = 5.0  # percentage points; the smallest published gap is 8.4
-FEW_NEIGHBOURS = 2.0
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The outcome of one claim on one study."""
-
-    verdict: str
-    number: str
 
 
 @dataclass(frozen=True)
@@ -65,160 +36,6 @@ class Claim:
     statement: str
     rule: str
     evaluate: Callable[[Study], Evidence]
-
-
-def evaluate_claims(study: Study) -> list[tuple[Claim, Evidence]]:
-    """Every claim, judged on one study."""
-    return [(claim, claim.evaluate(study)) for claim in CLAIMS]
-
-
-def claims_table(study: Study) -> Table:
-    """Claims, rules, numbers and verdicts for one study."""
-    results = evaluate_claims(study)
-    return Table(
-        title=f"Claims: {study.title}",
-        columns=("", "claim", "holds if", "number", "verdict"),
-        rows=tuple(
-            (str(i), claim.statement, claim.rule, evidence.number, evidence.verdict)
-            for i, (claim, evidence) in enumerate(results, start=1)
-        ),
-        note=f"{study.scale()}. Intervals: 95 % bootstrap over seeds; ρ: Spearman's rank "
-        "correlation with τ of the mean over seeds; p: one-sided permutation test over "
-        f"temperatures. A verdict needs {LEAST_SEEDS} seeds and, for trends, {LEAST_TEMPERATURES} "
-        "temperatures.",
-        text_columns=5,
-    )
-
-
-def reversed_u(study: Study) -> Evidence:
-    """(1) The best temperature, chosen on the other seeds, beats both ends on the seed left out."""
-    quantity = study.accuracy
-    if quantity is None:
-        return Evidence(NOT_ENOUGH, "no accuracies")
-    taus, curves = _complete(study, "contrastive", quantity)
-    if len(taus) < LEAST_TEMPERATURES or len(curves) < LEAST_SEEDS:
-        return _too_few(len(taus), len(curves))
-    drops_low, drops_high, chosen = [], [], []
-    for left_out, curve in enumerate(curves):
-        others = [c for i, c in enumerate(curves) if i != left_out]
-        best = max(range(len(taus)), key=lambda i: sum(c[i] for c in others))
-        chosen.append(taus[best])
-        drops_low.append(100 * (curve[best] - curve[0]))
-        drops_high.append(100 * (curve[best] - curve[-1]))
-    low, high = _interval(drops_low), _interval(drops_high)
-    interior = all(taus[0] < tau < taus[-1] for tau in chosen)
-    best_words = "/".join(temperature_words(tau) for tau in sorted(set(chosen)))
-    return Evidence(
-        HOLDS if interior and low[0] > 0 and high[0] > 0 else DOES_NOT_HOLD,
-        f"best τ = {best_words}; above τ = {temperature_words(taus[0])} by {_points(drops_low)}, "
-        f"above τ = {temperature_words(taus[-1])} by {_points(drops_high)} percentage points; "
-        f"{len(taus)} temperatures, {seed_words([len(curves)])}",
-    )
-
-
-def hard_keeps_uniformity(study: Study) -> Evidence:
-    """(4) At large temperatures -uniformity of hard changes by under half of contrastive's fall."""
-    pairs = _falls(study, MINUS_UNIFORMITY, ("hard", "contrastive"))
-    if pairs is None:
-        return Evidence(
-            NOT_ENOUGH, "needs contrastive and hard at two or more τ ≥ 0.3, apart by a factor 2"
-        )
-    low, high, falls = pairs
-    if len(falls) < LEAST_SEEDS:
-        return _too_few(2, len(falls))
-    margins = [ordinary / 2 - abs(hard) for hard, ordinary in falls]
-    return Evidence(
-        HOLDS if _interval(margins)[0] > 0 else DOES_NOT_HOLD,
-        f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: hard "
-        f"{_plain([h for h, _ in falls])}, contrastive {_plain([c for _, c in falls])}; "
-        f"{seed_words([len(falls)])}",
-    )
-
-
-def hard_keeps_accuracy(study: Study) -> Evidence:
-    """(5) Over the large temperatures, accuracy of the hard loss falls by less than one point."""
-    quantity = study.accuracy
-    found = _falls(study, quantity, ("hard",)) if quantity is not None else None
-    if found is None:
-        return Evidence(NOT_ENOUGH, "needs hard at two or more τ ≥ 0.3, apart by a factor 2")
-    low, high, falls = found
-    if len(falls) < LEAST_SEEDS:
-        return _too_few(2, len(falls))
-    points = [100 * fall for (fall,) in falls]
-    both = _falls(study, quantity, ("contrastive",)) if quantity is not None else None
-    beside = ""
-    if both is not None and both[:2] == (low, high):
-        beside = f" (contrastive: {_mean([100 * fall for (fall,) in both[2]]):.2f})"
-    return Evidence(
-        HOLDS if _interval(points)[1] < NOT_FALLING else DOES_NOT_HOLD,
-        f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: {_points(points)} "
-        f"percentage points{beside}; {seed_words([len(points)])}",
-    )
-
-
-def simple_needs_hardness(study: Study) -> Evidence:
-    """(6) Simple is far below contrastive; hard_simple is within a quarter of that gap of hard."""
-    quantity = study.accuracy
-    if quantity is None:
-        return Evidence(NOT_ENOUGH, "no accuracies")
-    far = _behind_best(study, "contrastive", "simple", quantity)
-    close = _behind_best(study, "hard", "hard_simple", quantity)
-    if far is None or close is None:
-        return Evidence(NOT_ENOUGH, "needs contrastive, simple, hard and hard_simple")
-    seeds = sorted(set(far) & set(close))
-    if len(seeds) < LEAST_SEEDS:
-        return _too_few(None, len(seeds))
-    gaps = [far[seed] for seed in seeds]
-    margins = [far[seed] / 4 - close[seed] for seed in seeds]
-    return Evidence(
-        HOLDS if _interval(gaps)[0] > FAR_WORSE and _interval(margins)[0] > 0 else DOES_NOT_HOLD,
-        f"simple is {_points(gaps)} points below the best contrastive, hard_simple "
-        f"{_points([close[seed] for seed in seeds])} below the best hard; "
-        f"{seed_words([len(seeds)])}",
-    )
-
-
-def few_neighbours(study: Study) -> Evidence:
-    """(10) At the smallest temperature the penalty falls on few negatives: mean exp(H) <= 2."""
-    taus = [tau for tau, _ in study.series("contrastive", EFFECTIVE)]
-    if not taus or taus[0] > SMALL_TEMPERATURE:
-        return Evidence(NOT_ENOUGH, f"needs contrastive at τ ≤ {SMALL_TEMPERATURE:g}")
-    values = list(study.cells[CellKey("contrastive", taus[0])].by_seed(EFFECTIVE).values())
-    if len(values) < LEAST_SEEDS:
-        return _too_few(
-            None, len(values), f"τ = {temperature_words(taus[0])}: exp(H) = {values[0]:.2f}"
-        )
-    return Evidence(
-        HOLDS if _interval(values)[1] <= FEW_NEIGHBOURS else DOES_NOT_HOLD,
-        f"τ = {temperature_words(taus[0])}: exp(H) = {_plain(values)} negatives; "
-        f"{seed_words([len(values)])}",
-    )
-
-
-def trend(quantity: Measured, direction: int, loss: str = "contrastive") -> Callable:
-    """A claim that a quantity rises (+1) or falls (-1) with the temperature."""
-
-    def evaluate(study: Study) -> Evidence:
-        series = study.series(loss, quantity)
-        taus = [tau for tau, _ in series]
-        means = [summary.mean for _, summary in series]
-        if len(taus) < LEAST_TEMPERATURES:
-            return _too_few(len(taus), None)
-        rho, p = _trend_of(taus, means, direction)
-        by_seed = _rho_by_seed(study, loss, quantity)
-        number = f"ρ = {_minus(f'{rho:.2f}')}"
-        if len(by_seed) >= LEAST_SEEDS:
-            low, high = _interval(by_seed)
-            number += f" [{_minus(f'{low:.2f}')}, {_minus(f'{high:.2f}')}]"
-        number += f" over {len(taus)} temperatures, {_p_words(p)}; "
-        f"{seed_words([len(by_seed) or 1])}"
-        number += _without_small(taus, means)
-        if len(by_seed) < LEAST_SEEDS:
-            return Evidence(NOT_ENOUGH, number)
-        same_way = min(direction * bound for bound in _interval(by_seed)) > 0
-        return Evidence(HOLDS if same_way and p < SIGNIFICANCE else DOES_NOT_HOLD, number)
-
-    return evaluate
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -290,112 +107,24 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def _trend_of(taus: Sequence[float], means: Sequence[float], direction: int) -> tuple[float, float]:
-    return spearman(taus, means), permutation_p(taus, [direction * mean for mean in means])
+def evaluate_claims(study: Study) -> list[tuple[Claim, Evidence]]:
+    """Every claim, judged on one study."""
+    return [(claim, claim.evaluate(study)) for claim in CLAIMS]
 
 
-def _rho_by_seed(study: Study, loss: str, quantity: Measured) -> list[float]:
-    """One correlation for each seed that has enough temperatures."""
-    points: dict[int, list[tuple[float, float]]] = {}
-    for tau in study.temperatures_of(loss):
-        for seed, value in study.cells[CellKey(loss, tau)].by_seed(quantity).items():
-            points.setdefault(seed, []).append((tau, value))
-    found = [
-        spearman(*zip(*points[seed], strict=True))
-        for seed in sorted(points)
-        if len(points[seed]) >= LEAST_TEMPERATURES
-    ]
-    return [rho for rho in found if not math.isnan(rho)]
-
-
-def _without_small(taus: Sequence[float], means: Sequence[float]) -> str:
-    kept = [(t, m) for t, m in zip(taus, means, strict=True) if t >= SMALL_TEMPERATURE]
-    if len(kept) == len(taus) or len(kept) < LEAST_TEMPERATURES:
-        return ""
-    return f"; over τ ≥ {SMALL_TEMPERATURE:g} alone ρ = " + _minus(
-        f"{spearman(*zip(*kept, strict=True)):.2f}"
+def claims_table(study: Study) -> Table:
+    """Claims, rules, numbers and verdicts for one study."""
+    results = evaluate_claims(study)
+    return Table(
+        title=f"Claims: {study.title}",
+        columns=("", "claim", "holds if", "number", "verdict"),
+        rows=tuple(
+            (str(i), claim.statement, claim.rule, evidence.number, evidence.verdict)
+            for i, (claim, evidence) in enumerate(results, start=1)
+        ),
+        note=f"{study.scale()}. Intervals: 95 % bootstrap over seeds; ρ: Spearman's rank "
+        "correlation with τ of the mean over seeds; p: one-sided permutation test over "
+        f"temperatures. A verdict needs {LEAST_SEEDS} seeds and, for trends, {LEAST_TEMPERATURES} "
+        "temperatures.",
+        text_columns=5,
     )
-
-
-def _complete(study: Study, loss: str, quantity: Measured) -> tuple[list[float], list[list[float]]]:
-    """The temperatures and the curves of the seeds that have a value at each of them.
-
-    Where seeds have different temperatures, those temperatures count that at least two seeds have.
-    """
-    values = {
-        tau: study.cells[CellKey(loss, tau)].by_seed(quantity)
-        for tau in study.temperatures_of(loss)
-    }
-    taus = [tau for tau, by_seed in values.items() if len(by_seed) >= LEAST_SEEDS]
-    seeds = sorted(set.intersection(*(set(values[tau]) for tau in taus))) if taus else []
-    return taus, [[values[tau][seed] for tau in taus] for seed in seeds]
-
-
-def _falls(
-    study: Study, quantity: Measured, losses: tuple[str, ...]
-) -> tuple[float, float, list[tuple[float, ...]]] | None:
-    """Value at the smallest large temperature minus value at the largest, per seed and loss."""
-    taus = set.intersection(*(set(study.temperatures_of(loss)) for loss in losses))
-    large = sorted(
-        tau
-        for tau in taus
-        if tau >= LARGE_TEMPERATURE
-        and all(study.cells[CellKey(loss, tau)].by_seed(quantity) for loss in losses)
-    )
-    if not large or large[-1] < 2 * large[0]:
-        return None
-    low, high = large[0], large[-1]
-    ends = [
-        [study.cells[CellKey(loss, tau)].by_seed(quantity) for tau in (low, high)]
-        for loss in losses
-    ]
-    seeds = sorted(set.intersection(*(set(end) for pair in ends for end in pair)))
-    return low, high, [tuple(a[seed] - b[seed] for a, b in ends) for seed in seeds]
-
-
-def _behind_best(
-    study: Study, reference: str, other: str, quantity: Measured
-) -> dict[int, float] | None:
-    """Percentage points of a loss without temperature below the best cell of another, by seed."""
-    series = study.series(reference, quantity)
-    cell = study.cells.get(CellKey(other, None))
-    if not series or cell is None or cell.summary(quantity) is None:
-        return None
-    most = max(summary.n for _, summary in series)
-    best = max((s.mean, tau) for tau, s in series if s.n >= min(most, LEAST_SEEDS))[1]
-    ours, theirs = cell.by_seed(quantity), study.cells[CellKey(reference, best)].by_seed(quantity)
-    return {seed: 100 * (theirs[seed] - ours[seed]) for seed in sorted(set(ours) & set(theirs))}
-
-
-def _too_few(temperatures: int | None, seeds: int | None, number: str = "") -> Evidence:
-    words = [number] if number else []
-    if temperatures is not None:
-        words.append(f"{temperatures} temperature" + ("s" if temperatures != 1 else ""))
-    if seeds is not None:
-        words.append(f"{seeds} seed" + ("s" if seeds != 1 else ""))
-    return Evidence(NOT_ENOUGH, ", ".join(words))
-
-
-def _p_words(p: float) -> str:
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    return bootstrap_interval(values)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _points(values: Sequence[float]) -> str:
-    return _plain(values, 2)
-
-
-def _plain(values: Sequence[float], digits: int = 3) -> str:
-    low, high = _interval(values)
-    return _minus(f"{_mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")

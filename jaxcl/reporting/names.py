@@ -29,6 +29,12 @@ LOSS_NAMES = {
     "debiased": "Debiased",
     "hcl": "HCL",
     "spectral": "Spectral",
+    "nt_xent": "NT-Xent",
+    "clip": "CLIP",
+    "zero_temperature": "Limit τ → 0",
+    "fixed_entropy": "Fixed entropy",
+    "dual_temperature": "Dual temperature",
+    "alignment_uniformity": "Align + uniform",
 }
 CANDIDATE_NAMES = {"batch": "in-batch negatives", "memory_bank": "memory bank"}
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcl.reporting import paper, reproduction
-from jaxcl.reporting.claims import CLAIMS, NOT_ENOUGH, claims_table
-from jaxcl.reporting.figures import Picture, samples, temperature, theory, training
+from jaxcl.reporting.claims import CLAIMS, claims_table
+from jaxcl.reporting.evidence import NOT_ENOUGH
+from jaxcl.reporting.figures import Picture, planes, samples, temperature, theory, training
 from jaxcl.reporting.names import dataset_title
 from jaxcl.reporting.page import (
     Section,
@@ -37,6 +38,7 @@ FORMATS = ("png", "svg", "pdf")
 _THEORY_FIGURES = (
     theory.ratio_figure,
     theory.entropy_theory_figure,
+    theory.coupling_figure,
     theory.loss_shape_figure,
 )
 _STUDY_FIGURES = (
@@ -46,8 +48,8 @@ _STUDY_FIGURES = (
     temperature.entropy_figure,
     temperature.gap_figure,
     temperature.positive_figure,
-    temperature.plane_figure,
-    temperature.accuracy_uniformity_figure,
+    planes.plane_figure,
+    planes.accuracy_uniformity_figure,
 )
 
 
@@ -99,7 +101,7 @@ def write_report(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
 def write_claims(folder: Path, studies: Sequence[Study]) -> Path:
     """Writes claims.md: every claim judged on every study; on no study at all, the claims alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [claims_table(study) for study in studies] or [_unjudged()]
+    tables = _claims_tables(studies)
     path = folder / "claims.md"
     path.write_text(markdown(tables), encoding="utf-8")
     return path
@@ -175,9 +177,18 @@ def _claims_sections(studies: Sequence[Study]) -> list[Section]:
         f"The claims of {paper.WANG_LIU.short}, judged on the runs below by rules fixed in "
         "advance. A claim that does not hold at this scale is not thereby refuted at the paper's."
     )
-    tables = [claims_table(study) for study in studies] or [_unjudged()]
+    tables = _claims_tables(studies)
     body = "".join(table_html(table) for table in tables)
     return [Section("Claims", f"{intro}<div class='claims'>{body}</div>")]
+
+
+def _claims_tables(studies: Sequence[Study]) -> list[Table]:
+    """A table for each study that has a grid of temperatures; the bare claims if there is none."""
+    return [
+        claims_table(study)
+        for study in studies
+        if max(len(study.temperatures_of(loss)) for loss in ("contrastive", "hard")) > 1
+    ] or [_unjudged()]
 
 
 def _unjudged() -> Table:

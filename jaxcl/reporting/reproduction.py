@@ -92,7 +92,7 @@ def _lines(
         measured: Measured | None = study.accuracy if isinstance(quantity, str) else quantity
         summaries = [_find(study, setting, measured) for setting in settings]
         scale = measured.scale if measured is not None else 1.0
-        label = f" ({_label(study)})" if len(ours) > 1 else ""
+        label = f" ({_label(study, ours)})" if len(ours) > 1 else ""
         lines.append(("", f"ours{label}", *(_ours(s, digits, scale) for s in summaries)))
         lines.append(
             (
@@ -255,8 +255,12 @@ def _at_batch_size(
     return None
 
 
-def _label(study: Study) -> str:
-    return ", ".join([candidates_title(study.candidates), *study.title.split(", ")[2:]])
+def _label(study: Study, siblings: Sequence[Study]) -> str:
+    """What tells a study from its siblings: candidates, the model if it varies, settings."""
+    words = [candidates_title(study.candidates)]
+    if len({sibling.model for sibling in siblings}) > 1:
+        words.append(study.model)
+    return ", ".join(words + study.differences(" "))
 
 
 def _note(ours: Sequence[Study]) -> str:

@@ -29,6 +29,16 @@ _NOT_SETTINGS = (
     "train.keep",
 )
 
+# What a reader would name first to tell two studies apart.
+_TELLING = (
+    "train.epochs",
+    "train.steps",
+    "train.batch_size",
+    "model.width",
+    "model.channels",
+    LEARNING_RATE,
+)
+
 _Members = list[tuple[Run, Row]]
 
 
@@ -55,11 +65,22 @@ def _split(family: tuple[str, str, str], members: _Members) -> list[Study]:
         settings[identity] = kept
         groups[identity].append((run, row))
     studies = [_fill(Study(*family, settings=settings[i]), groups[i]) for i in sorted(groups)]
-    names = sorted({name for study in studies for name in study.settings})
-    differing = tuple(name for name in names if len({_text(s, name) for s in studies}) > 1)
+    differs = _telling_apart(studies)
     for study in studies:
-        study.differs = differing
+        study.differs = differs
     return studies
+
+
+def _telling_apart(studies: Sequence[Study]) -> tuple[str, ...]:
+    """The first few settings, the telling ones first, whose values differ for any two studies."""
+    names = sorted({name for study in studies for name in study.settings})
+    chosen: tuple[str, ...] = ()
+    for name in [*_TELLING, *(name for name in names if name not in _TELLING)]:
+        groups = {tuple(_text(study, n) for n in chosen) for study in studies}
+        finer = {tuple(_text(study, n) for n in (*chosen, name)) for study in studies}
+        if len(finer) > len(groups):
+            chosen = (*chosen, name)
+    return chosen
 
 
 def _fill(study: Study, members: _Members) -> Study:

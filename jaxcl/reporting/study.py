@@ -75,12 +75,12 @@ class Study:
     @property
     def title(self) -> str:
         words = [dataset_title(self.dataset), candidates_title(self.candidates), self.model]
-        return ", ".join([word for word in words if word] + self._differences(" "))
+        return ", ".join([word for word in words if word] + self.differences(" "))
 
     @property
     def slug(self) -> str:
         """For file names."""
-        words = [self.dataset, self.candidates, self.model, *self._differences("-")]
+        words = [self.dataset, self.candidates, self.model, *self.differences("-")]
         return file_name(" ".join(words))
 
     @property
@@ -150,6 +150,7 @@ class Study:
         parts = [
             f"{self.model} encoder{_width(s)}",
             f"{s['data.image_size']} px images" if "data.image_size" in s else "",
+            _split(s),
             _length(s),
             f"batches of {s['train.batch_size']} images" if "train.batch_size" in s else "",
             candidates_title(self.candidates),
@@ -157,7 +158,8 @@ class Study:
         ]
         return "; ".join(part for part in parts if part)
 
-    def _differences(self, joint: str) -> list[str]:
+    def differences(self, joint: str) -> list[str]:
+        """The settings that set this study apart, 'epochs 40'."""
         return [f"{n.rpartition('.')[2]}{joint}{self.settings.get(n)}" for n in self.differs]
 
     def _optimizer(self) -> str:
@@ -172,6 +174,11 @@ class Study:
 def _width(settings: dict[str, Any]) -> str:
     width = settings.get("model.width")
     return f" of width {width:g}" if isinstance(width, int | float) and width != 1 else ""
+
+
+def _split(settings: dict[str, Any]) -> str:
+    split = settings.get("data.train_split", "train")
+    return f"images of {split}" if split != "train" else ""
 
 
 def _length(settings: dict[str, Any]) -> str:

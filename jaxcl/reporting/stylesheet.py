@@ -83,6 +83,7 @@ thead th {
   vertical-align: bottom;
   white-space: normal;
   min-width: 3.2rem;
+  max-width: 8.5rem;
 }
 .text { text-align: left; }
 tr.group td { border-top: 1px solid var(--line); }
@@ -98,7 +99,7 @@ td.best .spread { font-weight: 400; }
 .compact td.none { font-size: .72rem; vertical-align: baseline; }
 .compact th, .compact td { vertical-align: baseline; }
 .claims td.text { white-space: normal; }
-.claims td:nth-child(5) { white-space: nowrap; }
+.claims td:nth-child(5), .claims td.none { white-space: nowrap; }
 .figures {
   display: grid;
   grid-template-columns: 1fr 1fr;

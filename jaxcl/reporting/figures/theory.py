@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from matplotlib.ticker import MultipleLocator
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from jaxcl.reporting import paper
 from jaxcl.reporting.figures.picture import Picture
@@ -20,6 +23,9 @@ from jaxcl.reporting.style import (
 )
 
 Arrays = dict[str, np.ndarray]
+
+_LOSS_COLOUR, _PULL_COLOUR = "#0072B2", "#D55E00"
+_SPREAD_STYLES = (("#0072B2", "o-"), ("#D55E00", "s-"), ("#009E73", "D-"), ("#CC79A7", "P-"))
 
 
 def ratio_figure(theory: Arrays) -> Picture | None:
@@ -100,34 +106,89 @@ def entropy_theory_figure(theory: Arrays) -> Picture | None:
 
 
 def loss_shape_figure(theory: Arrays) -> Picture | None:
-    """Loss and gradient of every loss against the gap between positive and negatives."""
-    if not {"losses", "gap", "loss_values"} <= theory.keys():
+    """Loss and pull on the positive against the gap, one small panel a loss."""
+    if not {"losses", "gap", "loss_values", "loss_gradients"} <= theory.keys():
         return None
-    names = sorted((str(name) for name in theory["losses"]), key=loss_order)
     index = {str(name): i for i, name in enumerate(theory["losses"])}
+    names = sorted(index, key=loss_order)
+    columns = min(6, len(names))
+    lines = math.ceil(len(names) / columns)
     with paper_style():
-        both = "loss_gradients" in theory
-        figure = new_figure(WIDE if both else COLUMN, 2.9)
-        panels = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
-        for name in names:
-            style = loss_style(name, names) | {"marker": ""}
-            panels[0].plot(
-                theory["gap"], theory["loss_values"][index[name]], label=loss_title(name), **style
-            )
-            if both:
-                panels[1].plot(theory["gap"], theory["loss_gradients"][index[name]], **style)
-        labels = ("loss [nats, or similarity]", "gradient by the positive similarity")
-        for axes, label in zip(panels, labels, strict=False):
-            axes.set_xlabel("gap: positive − negative similarity")
-            axes.set_ylabel(label)
-            axes.set_xlim(float(theory["gap"].min()), float(theory["gap"].max()))
-            axes.xaxis.set_major_locator(MultipleLocator(0.5))
-        legend_above(figure, panels[0], columns=5)
+        figure = new_figure(WIDE, 1.15 * lines + 0.55)
+        panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, name in zip(panels.flat, names, strict=False):
+            values = theory["loss_values"][index[name]]
+            _draw_shape(axes, theory["gap"], values, theory["loss_gradients"][index[name]])
+            axes.set_title(loss_title(name), loc="left", fontsize=7.5)
+        for axes in list(panels.flat)[len(names) :]:
+            axes.set_visible(False)
+        for i, axes in enumerate(list(panels.flat)[: len(names)]):
+            axes.tick_params(axis="x", labelbottom=i + columns >= len(names))
+        figure.supxlabel("gap: similarity of the positive − of the nearest negative", fontsize=8)
+        legend_above(figure, panels[0, 0])
+    at = f" at τ = {float(theory['gap_temperature']):g}" if "gap_temperature" in theory else ""
     return Picture(
         name="loss-shapes",
         title="The family of losses",
-        caption="Theory, no seeds: loss of one anchor, and its gradient by the positive "
-        "similarity, against the gap between the positive and the negatives. Losses with a "
-        "logarithm are in nats.",
+        caption=f"Theory, no seeds: one anchor{at}; the positive moves, the negatives stay. "
+        "Solid: the loss, from its least (0) to its greatest value (1). Dashed: the pull on the "
+        "positive, minus the derivative by its similarity, relative to the greatest one, which "
+        "stands above each panel. Not drawn in the papers.",
         figure=figure,
     )
+
+
+def coupling_figure(theory: Arrays) -> Picture | None:
+    """The coupling q_B against batch size for several spreads of the negatives."""
+    needed = {"batch_sizes", "spreads", "levels", "quantiles", "mean"}
+    if not {f"coupling_{name}" for name in needed} <= theory.keys():
+        return None
+    sizes, levels = theory["coupling_batch_sizes"], list(theory["coupling_levels"])
+    with paper_style():
+        figure = new_figure(COLUMN, 2.6)
+        axes = figure.subplots()
+        for i, spread in enumerate(theory["coupling_spreads"]):
+            colour, marker = _SPREAD_STYLES[i % len(_SPREAD_STYLES)]
+            quantiles = theory["coupling_quantiles"][i]
+            axes.fill_between(
+                sizes, quantiles[:, 0], quantiles[:, -1], color=colour, alpha=0.16, linewidth=0
+            )
+            mean = theory["coupling_mean"][i]
+            axes.plot(sizes, mean, marker, color=colour, label=f"spread {spread:g}", clip_on=False)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("images in the batch")
+        axes.set_ylabel(r"coupling $q_B$")
+        axes.set_ylim(0, 1)
+        legend_above(figure, axes, columns=3)
+    return Picture(
+        name="coupling",
+        title="Coupling by batch size, theory",
+        caption="Theory, no seeds: the factor by which the contrastive gradient is smaller than "
+        f"the decoupled one, at τ = {float(theory['coupling_temperature']):g}, a positive of "
+        f"similarity {float(theory['coupling_positive']):g} and negatives drawn with the given "
+        f"standard deviation. Lines: mean over draws; bands: {100 * levels[0]:g}th to "
+        f"{100 * levels[-1]:g}th percentile. {paper.DECOUPLED.short}.",
+        figure=figure,
+        wide=False,
+    )
+
+
+def _draw_shape(axes: Axes, gap: np.ndarray, loss: np.ndarray, gradient: np.ndarray) -> None:
+    span = float(loss.max() - loss.min()) or 1.0
+    most = float(np.abs(gradient).max()) or 1.0
+    axes.plot(gap, (loss - loss.min()) / span, color=_LOSS_COLOUR, label="loss", linewidth=1.2)
+    axes.plot(
+        gap,
+        -gradient / most,
+        color=_PULL_COLOUR,
+        linestyle=(0, (3, 1.5)),
+        label="pull on the positive",
+        linewidth=1.2,
+    )
+    axes.set_title(f"{most:.3g}", loc="right", fontsize=6.5, color=_PULL_COLOUR)
+    axes.set_xlim(float(gap.min()), float(gap.max()))
+    axes.set_ylim(-0.06, 1.1)
+    axes.set_xticks([-1, 0, 1])
+    axes.set_yticks([0, 1])
