@@ -84,6 +84,8 @@ def batches(
             f"batch_size {batch_size} is larger than {source.name}/{source.split}, which holds "
             f"{len(source)} images"
         )
+    if seed < 0:
+        raise ValueError(f"seed {seed} must not be negative")
     if not 0 <= start_step <= num_steps:
         raise ValueError(f"start_step {start_step} must lie between 0 and num_steps {num_steps}")
     order = EpochOrder(len(source), batch_size, seed)
@@ -133,9 +135,10 @@ def _own_rows(batch_size: int, process_index: int, process_count: int) -> slice:
         )
     if batch_size % process_count:
         lower = batch_size - batch_size % process_count
+        fitting = [str(size) for size in (lower, lower + process_count) if size]
         raise ValueError(
             f"batch_size {batch_size} does not divide over {process_count} processes; "
-            f"{' and '.join(str(s) for s in (lower, lower + process_count) if s)} do"
+            f"{' and '.join(fitting)} {'do' if len(fitting) > 1 else 'does'}"
         )
     own = batch_size // process_count
     return slice(process_index * own, (process_index + 1) * own)

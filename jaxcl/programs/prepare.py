@@ -35,7 +35,7 @@ def run(name: str, data_dir: str | pathlib.Path | None = None) -> pathlib.Path:
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(
             f"preparing {name!r} needs TensorFlow, once and for this step only; install it with: "
-            "pip install 'jaxcl[prepare]'"
+            "pip install -e '.[prepare]'"
         )
     where = None if data_dir is None else str(pathlib.Path(data_dir).expanduser())
     try:
