@@ -1,0 +1,67 @@
+"""What the README shows, works."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.DOTALL | re.MULTILINE)
+    return [body for name, body in fences if name == language]
+
+
+def test_the_ten_line_script_runs_and_draws(tmp_path):
+    script = next(block for block in blocks("python") if "jax.grad" in block)
+    env = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "gradient.png").stat().st_size > 5000
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("")).splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("python main.py")]
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: words[2])
+def test_every_command_parses_and_names_files_that_exist(words):
+    sys.path.insert(0, str(ROOT))
+    try:
+        import main
+    finally:
+        sys.path.remove(str(ROOT))
+    arguments, overrides = main.parse(words[2:])
+    assert overrides == {}
+    if arguments.config:
+        assert (ROOT / arguments.config.partition(":")[0]).is_file()
+
+
+def test_links_and_pictures_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_folders_named_exist():
+    tree = next(block for block in blocks("") if block.startswith("configs/"))
+    for line in tree.splitlines():
+        assert (ROOT / line.split()[0]).is_dir(), line
+
+
+@pytest.mark.slow
+def test_the_python_example_trains_and_probes(tmp_path):
+    script = next(block for block in blocks("python") if "pretrain.run" in block)
+    script = script.replace("configs/digits.py", str(ROOT / "configs/digits.py"))
+    env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "example" / "rows.jsonl").is_file()
