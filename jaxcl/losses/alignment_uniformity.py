@@ -115,5 +115,5 @@ def _power_of_distance(similarities: jax.Array, alpha: float) -> jax.Array:
     if alpha == 2:
         return squared
     # Rounding makes it slightly negative; below alpha 2 the power has no derivative at 0.
-    apart = squared > 0
-    return jnp.where(apart, jnp.where(apart, squared, 1) ** (alpha / 2), 0)
+    touching = squared <= 0
+    return jnp.where(touching, 0, jnp.where(touching, 1, squared) ** (alpha / 2))

@@ -99,9 +99,9 @@ def hcl(
     rows = read_rows(similarities, positives, temperature, where)
     inverse = rows.inverse_temperature
     nearest = nearest_similarity(rows.similarities, rows.negatives)
-    some = nearest > -jnp.inf
-    nearest = jnp.where(some, nearest, 0)
-    log_count = jnp.log(jnp.where(some, rows.num_negatives, 1))
+    empty = nearest == -jnp.inf
+    nearest = jnp.where(empty, 0, nearest)
+    log_count = jnp.log(jnp.where(empty, 1, rows.num_negatives))
     differences = rows.similarities - nearest[:, None]
     log_mass = log_sum_exp(differences, rows.negatives, (1 + beta) * inverse)
     log_weight = log_sum_exp(differences, rows.negatives, beta * inverse) if beta else log_count
@@ -109,7 +109,7 @@ def hcl(
     odds = (nearest - rows.positive) * inverse + log_mass - log_weight + log_count
     floor = log_count - (1 + rows.positive) * inverse
     odds = _remove_share(odds, log_count, tau_plus, floor)
-    return jnp.where(some, jax.nn.softplus(odds), 0)
+    return jnp.where(empty, 0, jax.nn.softplus(odds))
 
 
 def _remove_share(
@@ -120,7 +120,7 @@ def _remove_share(
         return jnp.maximum(odds, floor)
     share = log_count + math.log(tau_plus) - odds
     # More is to be taken away than there is: the floor.
-    left = share < 0
-    log_left = jnp.log(-jnp.expm1(jnp.where(left, share, -1)))
+    none_left = share >= 0
+    log_left = jnp.log(-jnp.expm1(jnp.where(none_left, -1, share)))
     corrected = odds + log_left - math.log1p(-tau_plus)
-    return jnp.where(left, jnp.maximum(corrected, floor), floor)
+    return jnp.where(none_left, floor, jnp.maximum(corrected, floor))

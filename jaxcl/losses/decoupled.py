@@ -42,7 +42,7 @@ def dcl(
         C.-H. Yeh et al., Decoupled Contrastive Learning, ECCV 2022, equation 6.
     """
     odds = log_odds(read_rows(similarities, positives, temperature, where))
-    return jnp.where(odds > -jnp.inf, odds, 0)
+    return jnp.where(odds == -jnp.inf, 0, odds)
 
 
 def dclw(
@@ -97,7 +97,7 @@ def dclw(
     odds = log_odds(rows)
     # -w s_pos / tau + log U, from the odds so that the large terms cancel before they are rounded.
     weighted = odds + (1 - weight) * rows.positive * rows.inverse_temperature
-    return jnp.where(odds > -jnp.inf, weighted, 0)
+    return jnp.where(odds == -jnp.inf, 0, weighted)
 
 
 def dclw_weights(positive_similarities: jax.Array, *, sigma: float = 0.5) -> jax.Array:

@@ -48,12 +48,12 @@ def dual_temperature(
     rows = read_rows(similarities, positives, temperature, where)
     odds = log_odds(rows)
     softened = log_odds(rows._replace(inverse_temperature=rows.inverse_temperature / ratio))
-    some = odds > -jnp.inf
-    odds = jnp.where(some, odds, 0)
+    empty = odds == -jnp.inf
+    odds = jnp.where(empty, 0, odds)
     weight = jax.lax.stop_gradient(jax.nn.sigmoid(softened))
     # -log P / q and its weighted gradient, q(c tau) d(odds): neither divides by a q of e^-200.
     value = jax.lax.stop_gradient(_loss_over_miss(odds))
-    return jnp.where(some, weight * (value + odds - jax.lax.stop_gradient(odds)), 0)
+    return jnp.where(empty, 0, weight * (value + odds - jax.lax.stop_gradient(odds)))
 
 
 def _loss_over_miss(odds: jax.Array) -> jax.Array:

@@ -109,7 +109,7 @@ def _negatives(rows: Rows, num_negatives: int | None, alpha: float | None) -> ja
 def _find_temperature(rows: Rows, negatives: jax.Array, entropy: float | None) -> jax.Array:
     """Bisects the logarithm of the temperature [n]."""
     nearest = nearest_similarity(rows.similarities, negatives)
-    nearest = jnp.where(nearest > -jnp.inf, nearest, 0)
+    nearest = jnp.where(nearest == -jnp.inf, 0, nearest)
     differences = jax.lax.stop_gradient(rows.similarities) - nearest[:, None]
     if entropy is None:
         count = jnp.sum(negatives, axis=1, dtype=nearest.dtype)

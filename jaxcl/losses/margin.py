@@ -108,8 +108,8 @@ def distance(similarities: jax.Array) -> jax.Array:
     """Returns the distance of unit vectors, with gradient 0 where they coincide."""
     squared = 2 - 2 * similarities
     # Rounding makes it slightly negative; the square root has no derivative at 0.
-    apart = squared > 0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
+    touching = squared <= 0
+    return jnp.where(touching, 0, jnp.sqrt(jnp.where(touching, 1, squared)))
 
 
 def _check(margin: float, form: str) -> None:

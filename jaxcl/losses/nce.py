@@ -57,10 +57,11 @@ def nce(
     """
     rows = read_rows(similarities, positives, temperature, where)
     size = _number_of_data(rows, num_data)
-    if log_normalizer is None:
+    if log_normalizer is None and detach_normalizer:
+        log_normalizer = jax.lax.stop_gradient(_batch_log_normalizer(rows, size))
+    elif log_normalizer is None:
+        rows = _subtract_largest(rows)
         log_normalizer = _batch_log_normalizer(rows, size)
-        if detach_normalizer:
-            log_normalizer = jax.lax.stop_gradient(log_normalizer)
     # A row without negatives has M = 0; 1 keeps its discarded branch finite.
     noise = jnp.log(jnp.maximum(rows.num_negatives, 1) / size)
     floor = jnp.log(jnp.exp(noise) + epsilon) if epsilon else noise
@@ -114,6 +115,19 @@ def _number_of_data(rows: Rows, num_data: int | None) -> int:
     size = rows.similarities.shape[1] if num_data is None else num_data
     check_constant("num_data", size, "at least 1", size >= 1)
     return size
+
+
+def _subtract_largest(rows: Rows) -> Rows:
+    """Returns the rows less their common maximum, which the normalizer of the batch takes up again.
+
+    So that 1 / tau does not cancel in the derivative by tau. Anchors with temperatures of their own
+    have no common shift.
+    """
+    if rows.inverse_temperature.ndim:
+        return rows
+    counted = rows.negatives | rows.is_positive
+    largest = jnp.max(jnp.where(counted, jax.lax.stop_gradient(rows.similarities), -jnp.inf))
+    return rows._replace(similarities=rows.similarities - largest, positive=rows.positive - largest)
 
 
 def _batch_log_normalizer(rows: Rows, num_data: int) -> jax.Array:

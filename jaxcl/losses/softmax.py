@@ -20,13 +20,13 @@ def log_odds(rows: Rows, negatives: jax.Array | None = None) -> jax.Array:
     """
     negatives = rows.negatives if negatives is None else negatives
     nearest = nearest_similarity(rows.similarities, negatives)
-    some = nearest > -jnp.inf
-    nearest = jnp.where(some, nearest, 0)
+    empty = nearest == -jnp.inf  # Asked so that NaN is not empty, and shows.
+    nearest = jnp.where(empty, 0, nearest)
     log_mass = log_sum_exp(
         rows.similarities - nearest[:, None], negatives, rows.inverse_temperature
     )
-    odds = (nearest - rows.positive) * rows.inverse_temperature + jnp.where(some, log_mass, 0)
-    return jnp.where(some, odds, -jnp.inf)
+    odds = (nearest - rows.positive) * rows.inverse_temperature + log_mass
+    return jnp.where(empty, -jnp.inf, odds)
 
 
 def log_sum_exp(
@@ -37,7 +37,7 @@ def log_sum_exp(
     logits = jnp.where(where, differences * by_row(inverse_temperature), -jnp.inf)
     mass = jnp.sum(jnp.exp(logits), axis=1)
     # An empty row: the logarithm of 1 has a finite gradient.
-    return jnp.log(jnp.where(mass > 0, mass, 1))
+    return jnp.log(jnp.where(mass == 0, 1, mass))
 
 
 def nearest_similarity(similarities: jax.Array, where: jax.Array) -> jax.Array:

@@ -59,8 +59,8 @@ def supcon(
         negatives = negatives & check_where(where, similarities)
     inverse = invert_temperature(temperature, similarities)
     nearest_positive = nearest_similarity(similarities, is_positive)
-    some = nearest_positive > -jnp.inf
-    nearest_positive = jnp.where(some, nearest_positive, 0)
+    empty = nearest_positive == -jnp.inf
+    nearest_positive = jnp.where(empty, 0, nearest_positive)
     differences = similarities - nearest_positive[:, None]
     odds = _log_odds(differences, is_positive, negatives, inverse)
     loss = _spread(differences * by_row(inverse), is_positive) + jax.nn.softplus(odds)
@@ -68,7 +68,7 @@ def supcon(
         rule = "positive, or None for the temperature itself"
         check_constant("base_temperature", base_temperature, rule, base_temperature > 0)
         loss = loss / (base_temperature * inverse)
-    return jnp.where(some, loss, 0)
+    return jnp.where(empty, 0, loss)
 
 
 @jax.custom_jvp
@@ -105,7 +105,7 @@ def _log_odds(
     """Returns log(mass of the negatives / mass of the positives); -inf without negatives."""
     log_mass = log_sum_exp(differences, is_positive, inverse)
     nearest = nearest_similarity(differences, negatives)
-    some = nearest > -jnp.inf
-    nearest = jnp.where(some, nearest, 0)
+    empty = nearest == -jnp.inf
+    nearest = jnp.where(empty, 0, nearest)
     log_negatives = log_sum_exp(differences - nearest[:, None], negatives, inverse)
-    return jnp.where(some, nearest * inverse + log_negatives - log_mass, -jnp.inf)
+    return jnp.where(empty, -jnp.inf, nearest * inverse + log_negatives - log_mass)

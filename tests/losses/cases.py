@@ -15,6 +15,8 @@ SOFTMAX = ("contrastive", "nt_xent", "softmax")
 # A share of positives so small that the debiased mass stays above its floor on these rows.
 UNCLAMPED = {"debiased": {"tau_plus": 0.01}, "hcl": {"tau_plus": 0.01}}
 
+# Halves the time to compile, which is most of the time of these tests.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 Evaluate = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -37,30 +39,31 @@ def negatives_of(positives: np.ndarray, where: np.ndarray) -> np.ndarray:
     return negatives
 
 
-@functools.cache
 def value_and_gradients(name: str, *, fast: bool = True, **constants: object) -> Evaluate:
     """A compiled function of (similarities, positives, where, temperature): value and gradients.
 
     The value is [n]; the gradients are those of its sum, by similarities [n, m] and by temperature.
     `fast` compiles without optimization; tests of rounding errors do with it.
     """
+    return _compile(LOSSES[name], fast, **constants)
 
+
+@functools.cache
+def _compile(loss: Callable[..., jax.Array], fast: bool, **constants: object) -> Evaluate:
     def total(similarities, temperature, positives, where):
-        loss = LOSSES[name](
-            similarities, positives, temperature=temperature, where=where, **constants
-        )
-        return jnp.sum(loss), loss
+        values = loss(similarities, positives, temperature=temperature, where=where, **constants)
+        return jnp.sum(values), values
 
     differentiate = jax.jit(
         jax.value_and_grad(total, argnums=(0, 1), has_aux=True),
-        compiler_options={"xla_backend_optimization_level": 0} if fast else None,
+        compiler_options=UNOPTIMIZED if fast else None,
     )
 
     def evaluate(similarities, positives, where, temperature):
-        (_, loss), gradients = differentiate(
+        (_, values), gradients = differentiate(
             jnp.asarray(similarities), jnp.asarray(temperature, float), positives, where
         )
-        return np.asarray(loss), np.asarray(gradients[0]), np.asarray(gradients[1])
+        return np.asarray(values), np.asarray(gradients[0]), np.asarray(gradients[1])
 
     return evaluate
 

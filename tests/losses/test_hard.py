@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcl.losses import LOSSES, hard, keep_hardest
-from tests.losses.cases import evaluate64, negatives_of, rows
+from tests.losses.cases import UNOPTIMIZED, evaluate64, negatives_of, rows
 
 TEMPERATURE = 0.3
 
@@ -27,7 +27,7 @@ def kept_by_sorting(values, where, count):
     return kept
 
 
-select = jax.jit(keep_hardest, compiler_options={"xla_backend_optimization_level": 0})
+select = jax.jit(keep_hardest, compiler_options=UNOPTIMIZED)
 
 
 @hypothesis.settings(max_examples=80, deadline=None, derandomize=True)
