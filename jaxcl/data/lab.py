@@ -10,6 +10,9 @@ _TO_XYZ = (
     (0.019334, 0.119193, 0.950227),
 )
 _WHITE = (0.95047, 1.0, 1.08883)
+# The ranges that sRGB fills: L 0..100, a -86.183..98.233, b -107.857..94.478.
+_MIDDLE = (50.0, 6.025, -6.6895)
+_HALF_RANGE = (50.0, 92.208, 101.1675)
 
 
 def rgb_to_lab(images: jax.Array) -> jax.Array:
@@ -33,6 +36,22 @@ def rgb_to_lab(images: jax.Array) -> jax.Array:
         for row, white in zip(_TO_XYZ, _WHITE, strict=True)
     )
     return jnp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def lightness_and_colour(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The two streams of an image: L ``[..., 1]`` and ab ``[..., 2]``, each scaled to [-1, 1].
+
+    Args:
+      images: sRGB ``[..., 3]`` in [0, 1].
+
+    References: Tian, Krishnan and Isola, Contrastive Multiview Coding, 2020.
+    """
+    scaled = (rgb_to_lab(images) - _broadcast(_MIDDLE, images)) / _broadcast(_HALF_RANGE, images)
+    return scaled[..., :1], scaled[..., 1:]
+
+
+def _broadcast(values: tuple[float, ...], images: jax.Array) -> jax.Array:
+    return jnp.asarray(values, jnp.float32).reshape((1,) * (images.ndim - 1) + (-1,))
 
 
 def _cube_root(t: jax.Array) -> jax.Array:
