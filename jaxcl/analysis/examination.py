@@ -5,17 +5,29 @@ All measurements of a loss come out of one compiled function in float64, and one
 rounding spoils. Nothing here knows which loss it is.
 """
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcl.analysis.gradients import Loss, penalty_entropy
+from jaxcl.analysis.interview import (
+    ANCHORS,
+    LARGE,
+    MATRICES,
+    SMALL,
+    TEMPERATURES,
+    Answer,
+    Case,
+    Interview,
+    build_cases,
+    negatives_of,
+    penalties_of,
+    pulls_and_pushes,
+)
 
 # What each property says of a loss L of similarities s, with the pull -dL/ds_pos, the pushes
 # dL/ds_neg, and the relative penalties r = |push| / |pull|.
@@ -44,11 +56,6 @@ PROPERTIES: Mapping[str, str] = {
 
 # Identities are checked in float64; a loss that computes in float32 may still pass.
 _TOLERANCE = 1e-5
-_SMALL, _LARGE, _LOW = 1e-4, 1e3, 0.005
-_TEMPERATURES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-# Enough negatives that a debiased loss subtracts more than it has.
-_ANCHORS = 16
-_MATRICES = 6
 
 
 class Verdict(NamedTuple):
@@ -87,24 +94,6 @@ class Examination:
         return tuple(name for name, v in self.verdicts.items() if v.holds is False)
 
 
-class _Case(NamedTuple):
-    """What a loss is asked, and (leading axis added) what it is asked in one batch."""
-
-    similarities: Any  # [n, n], positives on the diagonal
-    where: Any  # [n, n]
-    temperature: Any
-
-
-class _Answer(NamedTuple):
-    values: Any  # [n]
-    slopes: Any  # [n, n, n], of the value of each anchor by all similarities
-    by_temperature: Any  # [n]
-
-    def own(self) -> np.ndarray:
-        """The gradient of each anchor by its own row, ``[..., n, n]``."""
-        return np.einsum("...iij->...ij", self.slopes)
-
-
 def examine(
     loss: Loss, *, name: str | None = None, quiet: bool = False, **constants: Any
 ) -> Examination:
@@ -138,8 +127,8 @@ def examine(
         4; Yeh et al., "Decoupled Contrastive Learning", ECCV 2022.
     """
     title = str(name or getattr(loss, "__name__", type(loss).__name__))
-    ask = _Interview(loss, constants, title)
-    cases = _cases()
+    ask = Interview(loss, constants, title)
+    cases = build_cases()
     with jax.enable_x64(True):
         answers = ask(cases, np.float64)
     rough_cases = {key: cases[key] for key in ("low", "extreme")}
@@ -172,167 +161,21 @@ _NEED_TEMPERATURE = (
 )
 
 
-class _Interview:
-    """Asks a loss for values and derivatives of batches of cases, in one compilation a dtype."""
-
-    def __init__(self, loss: Loss, constants: Mapping[str, Any], name: str) -> None:
-        parameters = inspect.signature(loss).parameters
-        self._open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        self._names = set(parameters)
-
-        def values(similarities: jax.Array, where: jax.Array, temperature: jax.Array) -> jax.Array:
-            given = {"temperature": temperature, "where": where}
-            keywords = {key: value for key, value in given.items() if self.takes(key)}
-            positives = jnp.arange(_ANCHORS, dtype=jnp.int32)
-            result = loss(similarities, positives, **keywords, **constants)
-            if jnp.shape(result) != (_ANCHORS,):
-                raise ValueError(
-                    f"{name} must return one value an anchor, [{_ANCHORS}] here, "
-                    f"but returned shape {jnp.shape(result)}"
-                )
-            return result
-
-        def answer(case: _Case) -> _Answer:
-            def of(similarities: jax.Array, temperature: jax.Array) -> jax.Array:
-                return values(similarities, case.where, temperature)
-
-            result, pull_back = jax.vjp(of, case.similarities, case.temperature)
-            slopes, by_temperature = jax.vmap(pull_back)(jnp.eye(_ANCHORS, dtype=result.dtype))
-            return _Answer(result, slopes, by_temperature)
-
-        # Asked once: compiling takes a second, running next to nothing.
-        quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        self._answer = jax.jit(jax.vmap(answer), compiler_options=quick)
-
-    def takes(self, keyword: str) -> bool:
-        """Whether the loss has this keyword."""
-        return self._open or keyword in self._names
-
-    def __call__(self, cases: Mapping[str, _Case], dtype: Any) -> dict[str, _Answer]:
-        """Answers to each batch of cases; all are asked at once."""
-        counts = [len(case.temperature) for case in cases.values()]
-        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *cases.values())
-        joined = _Case(
-            jnp.asarray(joined.similarities, dtype),
-            jnp.asarray(joined.where),
-            jnp.asarray(joined.temperature, dtype),
-        )
-        answers = jax.tree.map(np.asarray, self._answer(joined))
-        ends = np.cumsum(counts)
-        return {
-            key: jax.tree.map(lambda leaf, a=end - count, b=end: leaf[a:b], answers)
-            for key, end, count in zip(cases, ends, counts, strict=True)
-        }
-
-
-def _cases() -> dict[str, _Case]:
-    """All that a loss is asked. The grid is ordered by matrix, then by temperature."""
-    draw = np.random.default_rng(20201215)
-    n = _ANCHORS
-    own = np.eye(n, dtype=bool)
-    matrices = draw.uniform(-0.85, 0.85, (_MATRICES, n, n))
-    # Half of the anchors have a positive as good as training makes it, a quarter far negatives,
-    # too.
-    near_positive = own & (np.arange(n) % 2 == 0)[:, None]
-    far_negatives = ~own & (np.arange(n) % 4 == 0)[:, None]
-    matrices = np.where(near_positive, draw.uniform(0.6, 0.85, matrices.shape), matrices)
-    matrices = np.where(far_negatives, draw.uniform(-0.85, -0.2, matrices.shape), matrices)
-    # Exactly representable, so that float32 and float64 are asked the same.
-    matrices = matrices.astype(np.float32).astype(np.float64)
-    # A near neighbour of each matrix, for convexity at short range.
-    near = np.clip(matrices + draw.normal(0, 0.05, matrices.shape), -1, 1)
-    far = np.roll(matrices, 1, axis=0)
-    shuffled = np.stack([_shuffle_negatives(matrix, draw) for matrix in matrices])
-    moved = np.where(own[None], draw.uniform(-0.85, 0.85, matrices.shape), matrices)
-    masked = ~own & (draw.random((n, n)) < 0.7) | own
-    changed = np.where(masked[None], matrices, -matrices)
-    extreme = np.stack(
-        [
-            np.zeros((n, n)),
-            np.ones((n, n)),
-            np.where(own, 1.0, -1.0),
-            np.where(own, -1.0, 1.0),
-            np.where(own, 1.0, 1.0 - 1e-6 * np.arange(n)[None]),
-        ]
-    )
-
-    def ask(similarities: np.ndarray, temperatures: Any, where: Any = None) -> _Case:
-        count = len(temperatures)
-        rows = np.repeat(similarities, count, axis=0)
-        where = np.ones((n, n), bool) if where is None else where
-        return _Case(
-            rows,
-            np.broadcast_to(where, rows.shape),
-            np.tile(np.asarray(temperatures, float), len(similarities)),
-        )
-
-    few = (0.1, 0.5, 1.0)
-    alone = ask(extreme, (_LOW,), own)
-    crowded = ask(extreme, (_LOW,))
-    return {
-        "grid": ask(matrices, _TEMPERATURES),
-        "base": ask(matrices, few),
-        "shifted": ask(matrices + 0.1, few),
-        "scaled": ask(0.5 * matrices, [0.5 * t for t in few]),
-        "shuffled": ask(shuffled, few),
-        "moved": ask(moved, few),
-        "near": ask(near, few),
-        "halfway moved": ask((matrices + moved) / 2, few),
-        "halfway near": ask((matrices + near) / 2, few),
-        "far": ask(far, few),
-        "halfway far": ask((matrices + far) / 2, few),
-        "small": ask(matrices, (_SMALL,)),
-        "large": ask(matrices, (_LARGE,)),
-        "masked": ask(matrices, few, masked),
-        "changed": ask(changed, few, masked),
-        "low": ask(matrices, (_LOW,)),
-        "extreme": jax.tree.map(lambda *leaves: np.concatenate(leaves), alone, crowded),
-    }
-
-
-def _shuffle_negatives(matrix: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    shuffled = matrix.copy()
-    for i in range(len(matrix)):
-        others = np.delete(np.arange(len(matrix)), i)
-        shuffled[i, others] = matrix[i, draw.permutation(others)]
-    return shuffled
-
-
-def _pulls_and_pushes(answer: _Answer) -> tuple[np.ndarray, np.ndarray]:
-    """Pulls ``[..., n]`` on the positives and pushes ``[..., n, n - 1]`` on the negatives."""
-    return -np.einsum("...ii->...i", answer.own()), _negatives(answer.own())
-
-
-def _negatives(rows: np.ndarray) -> np.ndarray:
-    """The entries off the diagonal, ``[..., n, n - 1]``."""
-    n = rows.shape[-1]
-    columns = np.stack([np.delete(np.arange(n), i) for i in range(n)])
-    return np.take_along_axis(rows, np.broadcast_to(columns, (*rows.shape[:-2], n, n - 1)), -1)
-
-
-def _penalties(answer: _Answer) -> np.ndarray:
-    pulls, pushes = _pulls_and_pushes(answer)
-    some = np.abs(pulls) > 0
-    return np.where(
-        some[..., None], np.abs(pushes) / np.where(some, np.abs(pulls), 1)[..., None], 0
-    )
-
-
 def _judge(violation: Any, remark: str = "", *, tolerance: float = _TOLERANCE) -> Verdict:
     violation = float(np.max(violation))
     holds = bool(violation <= tolerance)  # False for NaN
     return Verdict(holds, 0.0 if holds else violation, remark)
 
 
-def _depends_on_temperature(answers: Mapping[str, _Answer]) -> bool:
-    values = answers["grid"].values.reshape(_MATRICES, len(_TEMPERATURES), -1)
+def _depends_on_temperature(answers: Mapping[str, Answer]) -> bool:
+    values = answers["grid"].values.reshape(MATRICES, len(TEMPERATURES), -1)
     return bool(np.any(values != values[:, :1]))
 
 
 def _gradient_verdicts(
-    cases: Mapping[str, _Case], answers: Mapping[str, _Answer]
+    cases: Mapping[str, Case], answers: Mapping[str, Answer]
 ) -> dict[str, Verdict]:
-    pulls, pushes = _pulls_and_pushes(answers["grid"])
+    pulls, pushes = pulls_and_pushes(answers["grid"])
     size = max(np.max(np.abs(pulls)), np.max(np.abs(pushes)), 1e-300)
     verdicts = {
         "attracts the positive": _judge(-np.min(pulls) / size)
@@ -341,21 +184,21 @@ def _gradient_verdicts(
         "repels negatives": _judge(-np.min(pushes) / size)
         if np.any(pushes > 0)
         else Verdict(False, 1.0, "no push at all"),
-        "hardness-aware": _hardness(_negatives(cases["grid"].similarities), pushes),
+        "hardness-aware": _hardness(negatives_of(cases["grid"].similarities), pushes),
     }
     # Relative to the pull: an anchor that is neither pulled nor pushed has nothing to sum.
     sums = np.sum(np.abs(pushes), axis=-1)
     active = np.maximum(np.abs(pulls), sums) > _TOLERANCE * size
     excess = np.abs(sums - np.abs(pulls)) / np.maximum(np.abs(pulls), _TOLERANCE * size)
     verdicts["penalties sum to one"] = _judge(np.where(active, excess, 0))
-    there, here = _penalties(answers["moved"]), _penalties(answers["base"])
+    there, here = penalties_of(answers["moved"]), penalties_of(answers["base"])
     # Where a margin is satisfied there is no ratio to compare.
     both = (np.sum(there, axis=-1) > 0) & (np.sum(here, axis=-1) > 0)
     verdicts["ratio independent of the positive"] = _judge(
         np.where(both[..., None], np.abs(there - here), 0)
     )
-    shape = (_MATRICES, len(_TEMPERATURES), _ANCHORS)
-    entropies = np.asarray(penalty_entropy(_penalties(answers["grid"]))).reshape(shape)
+    shape = (MATRICES, len(TEMPERATURES), ANCHORS)
+    entropies = np.asarray(penalty_entropy(penalties_of(answers["grid"]))).reshape(shape)
     steps = np.nan_to_num(np.diff(entropies, axis=1))
     verdicts["entropy monotone in tau"] = (
         _judge(-np.min(steps))
@@ -377,7 +220,7 @@ def _hardness(similarities: np.ndarray, pushes: np.ndarray) -> Verdict:
     return _judge(-np.min(steps))
 
 
-def _invariance_verdicts(answers: Mapping[str, _Answer]) -> dict[str, Verdict]:
+def _invariance_verdicts(answers: Mapping[str, Answer]) -> dict[str, Verdict]:
     base = answers["base"].values
     size = 1 + np.abs(base)
 
@@ -399,14 +242,12 @@ def _invariance_verdicts(answers: Mapping[str, _Answer]) -> dict[str, Verdict]:
     }
 
 
-def _limit_verdicts(
-    cases: Mapping[str, _Case], answers: Mapping[str, _Answer]
-) -> dict[str, Verdict]:
+def _limit_verdicts(cases: Mapping[str, Case], answers: Mapping[str, Answer]) -> dict[str, Verdict]:
     rows = cases["small"].similarities
-    gaps = np.max(_negatives(rows), axis=-1) - np.einsum("...ii->...i", rows)
-    scaled = _SMALL * answers["small"].values
+    gaps = np.max(negatives_of(rows), axis=-1) - np.einsum("...ii->...i", rows)
+    scaled = SMALL * answers["small"].values
     # The contrastive loss times tau exceeds its limit by tau log N at most; others are slower.
-    allowed = 10 * _SMALL * math.log(_ANCHORS)
+    allowed = 10 * SMALL * math.log(ANCHORS)
     hinge = np.max(np.abs(scaled - np.maximum(gaps, 0)))
     line = np.max(np.abs(scaled - gaps))
     nearest = _judge(
@@ -414,22 +255,22 @@ def _limit_verdicts(
     )
     if not nearest.holds:
         nearest = nearest._replace(remark="")
-    pushes = np.abs(_pulls_and_pushes(answers["large"])[1])
+    pushes = np.abs(pulls_and_pushes(answers["large"])[1])
     most = np.max(pushes, axis=-1, keepdims=True)
     share = pushes / np.where(most > 0, most, 1)
     pushed = share > _TOLERANCE
     # To first order the pushes still differ by the range of similarities over the temperature.
     uneven = np.where(pushed, 1 - share, 0)
-    remark = "" if np.all(pushed) else f"over {np.sum(pushed, axis=-1).max()} of {_ANCHORS - 1}"
-    uniform = _judge(uneven, remark, tolerance=10 / _LARGE)
+    remark = "" if np.all(pushed) else f"over {np.sum(pushed, axis=-1).max()} of {ANCHORS - 1}"
+    uniform = _judge(uneven, remark, tolerance=10 / LARGE)
     return {"nearest negative as tau -> 0": nearest, "uniform as tau -> infinity": uniform}
 
 
 def _independence_verdicts(
-    cases: Mapping[str, _Case], answers: Mapping[str, _Answer], *, takes_where: bool
+    cases: Mapping[str, Case], answers: Mapping[str, Answer], *, takes_where: bool
 ) -> dict[str, Verdict]:
     slopes = answers["base"].slopes
-    elsewhere = slopes * (1 - np.eye(_ANCHORS))[None, :, :, None]
+    elsewhere = slopes * (1 - np.eye(ANCHORS))[None, :, :, None]
     size = max(np.max(np.abs(slopes)), 1e-300)
     verdicts = {"rows independent": _judge(np.abs(elsewhere) / size)}
     if not takes_where:
@@ -441,7 +282,7 @@ def _independence_verdicts(
 
 
 def _float_verdicts(
-    answers: Mapping[str, _Answer], rough: Mapping[str, _Answer]
+    answers: Mapping[str, Answer], rough: Mapping[str, Answer]
 ) -> dict[str, Verdict]:
     leaves = [leaf for key in rough for leaf in rough[key]]
     total = sum(leaf.size for leaf in leaves)

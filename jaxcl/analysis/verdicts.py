@@ -74,7 +74,8 @@ def _cell(verdict: Verdict) -> str:
         return "-"
     if verdict.holds:
         return "yes" + (f" ({verdict.remark})" if verdict.remark else "")
-    size = f" {verdict.violation:.1g}" if verdict.violation else ""
+    # One digit, without an exponent: 3000 and not 3e+03.
+    size = f" {float(f'{verdict.violation:.1g}'):g}" if verdict.violation else ""
     return f"**no**{size}" + (f" ({verdict.remark})" if verdict.remark else "")
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 # Armijo's constant; a step that achieves less of the promised decrease is shortened.
 _DECREASE = 1e-4
-_SHORTENINGS = 20
+_ATTEMPTS = 20
 
 
 class Minimum(NamedTuple):
@@ -34,7 +34,7 @@ class _State(NamedTuple):
 
 
 class _Trial(NamedTuple):
-    length: jax.Array
+    length: jax.Array  # of the next attempt
     point: jax.Array
     value: jax.Array
     gradient: jax.Array
@@ -122,19 +122,22 @@ def _inverse_curvature(
     products = jnp.sum(moves * turns, axis=1)
     # An unfilled pair has product 0: the inner `where` keeps its quotient finite.
     inverse = jnp.where(products > 0, 1.0 / jnp.where(products > 0, products, 1.0), 0.0)
-    shares = []
-    direction = gradient
-    for i in reversed(range(moves.shape[0])):
-        share = inverse[i] * (moves[i] @ direction)
-        shares.append(share)
-        direction = direction - share * turns[i]
+
+    def newest_first(direction: jax.Array, pair: tuple[jax.Array, ...]):
+        move, turn, weight = pair
+        share = weight * (move @ direction)
+        return direction - share * turn, share
+
+    def oldest_first(direction: jax.Array, pair: tuple[jax.Array, ...]):
+        move, turn, weight, share = pair
+        return direction + (share - weight * (turn @ direction)) * move, None
+
+    pairs = (moves, turns, inverse)
+    direction, shares = jax.lax.scan(newest_first, gradient, pairs, reverse=True)
     metric = precondition or (lambda vector: vector)
     newest = turns[-1] @ metric(turns[-1])
     scale = jnp.where(newest > 0, products[-1] / jnp.where(newest > 0, newest, 1.0), 1.0)
-    direction = scale * metric(direction)
-    for i, share in zip(range(moves.shape[0]), reversed(shares), strict=True):
-        direction = direction + (share - inverse[i] * (turns[i] @ direction)) * moves[i]
-    return direction
+    return jax.lax.scan(oldest_first, scale * metric(direction), (*pairs, shares))[0]
 
 
 def _search(
@@ -147,22 +150,21 @@ def _search(
     """Shorten the step until the value decreases as the slope promises, up to rounding."""
     rounding = 4 * jnp.finfo(now.value.dtype).eps * jnp.abs(now.value)
 
-    def attempt(length: jax.Array, count: jax.Array) -> _Trial:
-        point = now.point + length * direction
+    def attempt(trial: _Trial) -> _Trial:
+        point = now.point + trial.length * direction
         value, gradient = value_and_gradient(point)
-        accepted = value <= now.value + _DECREASE * length * slope + rounding
-        return _Trial(length, point, value, gradient, accepted, count)
-
-    def shorten(trial: _Trial) -> _Trial:
+        accepted = value <= now.value + _DECREASE * trial.length * slope + rounding
         # The minimum of the parabola through both values and the slope, kept within a fair range.
-        rise = trial.value - now.value - trial.length * slope
+        rise = value - now.value - trial.length * slope
         guess = -slope * trial.length**2 / (2.0 * jnp.where(rise > 0, rise, 1.0))
         guess = jnp.where(jnp.isfinite(guess) & (rise > 0), guess, 0.0)
         length = jnp.clip(guess, 0.1 * trial.length, 0.5 * trial.length)
-        return attempt(length, trial.count + 1)
+        return _Trial(length, point, value, gradient, accepted, trial.count + 1)
 
+    count = jnp.zeros((), jnp.int32)
+    accepted = jnp.zeros((), bool)
     return jax.lax.while_loop(
-        lambda trial: ~trial.accepted & (trial.count < _SHORTENINGS),
-        shorten,
-        attempt(length, jnp.zeros((), jnp.int32)),
+        lambda trial: ~trial.accepted & (trial.count < _ATTEMPTS),
+        attempt,
+        _Trial(length, now.point, now.value, now.gradient, accepted, count),
     )

@@ -66,7 +66,8 @@ def tolerance(
         )
     n = x.shape[0]
     count = jnp.sum(pairs) if conditional else jnp.asarray(float(n) * (n - 1), x.dtype)
-    return jnp.sum(similarity) / count
+    mean = jnp.sum(similarity) / jnp.maximum(count, 1.0)
+    return jnp.where(jnp.sum(pairs) > 0, mean, jnp.nan)
 
 
 def tolerance_per_class(
