@@ -43,6 +43,7 @@ def test_the_standardised_minimum_is_that_of_scikit_learn(block):
     weights, bias = reference(standardised)
     with jax.enable_x64(True):
         readout = fit_readout(X, LABELS, num_classes=C, l2=L2, tolerance=1e-10, block=block)
+        found = np.asarray(readout_logits(readout, X))
         np.testing.assert_allclose(readout.objective, objective(weights, bias, standardised, L2))
     assert float(readout.gradient_norm) <= 1e-10
     # The readout applies to raw features; the free constant of the softmax is taken out.
