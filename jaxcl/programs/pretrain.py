@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from jaxcl import sharding
 from jaxcl.data import pipeline, sources
 from jaxcl.losses import normalize
+from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
 from jaxcl.programs import assemble, workdir as directory
 from jaxcl.programs.embed import embed
@@ -122,6 +123,9 @@ def opening(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int,
     candidates = assemble.candidates(config, train)
     kind = mesh.devices.flat[0].device_kind
     optimizer = config.optimizer
+    rows = candidates.num_anchors // mesh.size
+    how = choose_evaluation(rows, candidates.num_candidates)
+    evaluated = f"[{rows:,}, {candidates.num_candidates:,}], {how}"
     return "\n".join(
         [
             f"{config.loss.name}, temperature {config.loss.temperature:g}, seed {config.seed}, on {train.name} "
@@ -131,6 +135,7 @@ def opening(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int,
             f"{config.train.batch_size // mesh.size} images on each device",
             f"  candidates           {config.candidates.kind}: {candidates.num_anchors:,} anchors, "
             f"{candidates.num_negatives:,} negatives for each",
+            f"  similarities         {evaluated} on each device",
             f"  parameters           {count_parameters(state.params):,} ({config.model.name})",
             f"  steps                {steps:,} ({steps * config.train.batch_size / len(train):.1f} epochs), "
             f"{optimizer.name} {optimizer.learning_rate:g}, {optimizer.schedule}",

@@ -20,15 +20,17 @@ class Contrast(NamedTuple):
 
     Attributes:
       anchors: unit vectors ``[n@data, d]``.
-      candidates: unit vectors ``[m, d]``, whole on every device.
+      candidates: unit vectors, ``[m@data, d]`` to be gathered, or ``[m, d]`` where every device holds them.
       positives: int32 ``[n@data]``, the candidate that is each anchor's positive.
       exclude: int32 ``[n@data]``, the candidate that is the anchor itself; None if none is.
+      everywhere: whether every device holds all candidates already.
     """
 
     anchors: Array
     candidates: Array
     positives: Array
     exclude: Array | None
+    everywhere: bool = False
 
 
 class Candidates(NamedTuple):
@@ -37,6 +39,7 @@ class Candidates(NamedTuple):
     Attributes:
       views: views of each image that a step makes.
       num_anchors: anchors of a step, all devices together.
+      num_candidates: columns that each anchor is compared with, itself included where it is one.
       num_negatives: negatives of each anchor.
       init: key -> the state that it keeps (an empty tuple if none).
       contrast: (projections ``[v*b@data, d]``, index ``[b@data]``, state) -> `Contrast`.
@@ -45,6 +48,7 @@ class Candidates(NamedTuple):
 
     views: int
     num_anchors: int
+    num_candidates: int
     num_negatives: int
     init: Callable[[Array], Any]
     contrast: Callable[[Array, Array, Any], Contrast]
@@ -60,11 +64,12 @@ def both_views(batch_size: int) -> Candidates:
     def contrast(projections: Array, index: Array, state: Any) -> Contrast:
         del index, state
         rows = split_rows(2 * batch_size)
-        return Contrast(projections, gather(projections), rows ^ 1, rows)
+        return Contrast(projections, projections, rows ^ 1, rows)
 
     return Candidates(
         views=2,
         num_anchors=2 * batch_size,
+        num_candidates=2 * batch_size,
         num_negatives=2 * batch_size - 2,
         init=lambda key: (),
         contrast=contrast,
@@ -78,11 +83,12 @@ def cross_views(batch_size: int) -> Candidates:
     def contrast(projections: Array, index: Array, state: Any) -> Contrast:
         del index, state
         pairs = projections.reshape(batch_size, 2, -1)
-        return Contrast(pairs[:, 0], gather(pairs[:, 1]), split_rows(batch_size), None)
+        return Contrast(pairs[:, 0], pairs[:, 1], split_rows(batch_size), None)
 
     return Candidates(
         views=2,
         num_anchors=batch_size,
+        num_candidates=batch_size,
         num_negatives=batch_size - 1,
         init=lambda key: (),
         contrast=contrast,
@@ -109,7 +115,7 @@ def memory_bank(batch_size: int, size: int, dimension: int, momentum: float) -> 
         return jax.random.uniform(key, (size, dimension), minval=-bound, maxval=bound)
 
     def contrast(projections: Array, index: Array, bank: Array) -> Contrast:
-        return Contrast(projections, jax.lax.stop_gradient(bank), index, None)
+        return Contrast(projections, jax.lax.stop_gradient(bank), index, None, everywhere=True)
 
     def update(projections: Array, index: Array, bank: Array) -> Array:
         projections, index = gather(projections), gather(index)
@@ -119,6 +125,7 @@ def memory_bank(batch_size: int, size: int, dimension: int, momentum: float) -> 
     return Candidates(
         views=1,
         num_anchors=batch_size,
+        num_candidates=size,
         num_negatives=size - 1,
         init=init,
         contrast=contrast,

@@ -9,7 +9,9 @@ import optax
 from jax import Array
 
 from jaxcl.losses import normalize
-from jaxcl.sharding import per_device
+from jaxcl.losses.pairwise import choose_evaluation
+from jaxcl.losses.sharded import sharded_mean
+from jaxcl.sharding import DATA, gather, per_device
 from jaxcl.training.candidates import Candidates, Contrast
 from jaxcl.training.state import Hyper, TrainState
 
@@ -41,8 +43,23 @@ class Parts(NamedTuple):
 def mean_loss(loss: Loss, contrast: Contrast, temperature: Array, mesh: jax.sharding.Mesh) -> Array:
     """The mean over all anchors of a loss of their similarities to all candidates.
 
-    Every device computes the rows of its own anchors, float32 whatever the model's dtype.
+    Every device computes the rows of its own anchors, float32 whatever the model's dtype. Where the matrix of a device
+    would not fit (`choose_evaluation` states the size), its rows are streamed; the numbers are the same.
     """
+    anchors, candidates, positives, exclude, everywhere = contrast
+    if evaluation(contrast, mesh) == "streamed":
+        return sharded_mean(
+            loss,
+            anchors,
+            candidates,
+            positives,
+            temperature=temperature,
+            exclude=exclude,
+            mesh=mesh,
+            axis=DATA,
+            candidates_everywhere=everywhere,
+        )
+    candidates = candidates if everywhere else gather(candidates)
 
     def rows(anchors, candidates, positives, exclude, temperature):
         similarities = jnp.matmul(anchors, candidates.T, preferred_element_type=jnp.float32)
@@ -52,7 +69,13 @@ def mean_loss(loss: Loss, contrast: Contrast, temperature: Array, mesh: jax.shar
         return loss(similarities, positives, temperature=temperature, where=where)
 
     split = (True, False, True, True, False)
-    return per_device(rows, mesh, split)(*contrast, temperature).mean()
+    each = per_device(rows, mesh, split)
+    return each(anchors, candidates, positives, exclude, temperature).mean()
+
+
+def evaluation(contrast: Contrast, mesh: jax.sharding.Mesh) -> str:
+    """``dense`` or ``streamed``: how the similarities of a contrast are evaluated on each device."""
+    return choose_evaluation(contrast.anchors.shape[0] // mesh.size, contrast.candidates.shape[0])
 
 
 def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:

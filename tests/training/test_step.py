@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxcl.losses.pairwise import choose_evaluation
 from tests.training.conftest import BATCH, IMAGES, make_views, run_tiny
 
 # float32, after five steps of SGD with momentum; sums over devices are taken in another order.
@@ -89,3 +90,18 @@ def test_the_compiled_step_has_the_collectives_that_the_design_claims(
         "collective-permute": 0,
         "all-to-all": 0,
     }
+
+
+@pytest.mark.parametrize(("kind", "views"), [("batch", "both"), ("memory_bank", "both")])
+def test_streamed_evaluation_trains_to_the_same_numbers_as_the_dense_one(monkeypatch, kind, views):
+    dense = run_tiny(8, kind=kind, views=views, steps=2)
+    monkeypatch.setattr("jaxcl.training.step.choose_evaluation", lambda n, m: "streamed")
+    streamed = run_tiny(8, kind=kind, views=views, steps=2)
+    np.testing.assert_allclose(streamed.losses, dense.losses, rtol=TOLERANCE)
+    for a, b in zip(jax.tree.leaves(dense.state), jax.tree.leaves(streamed.state), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=TOLERANCE)
+
+
+def test_a_matrix_that_would_not_fit_is_streamed_by_default():
+    assert choose_evaluation(512, 512) == "dense"
+    assert choose_evaluation(8192, 65536) == "streamed"
