@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jaxcl.reporting.claims import evaluate_claims
+from jaxcl.reporting.claims import evaluate_claims, judged
 from jaxcl.reporting.report import write_claims
 from jaxcl.reporting.runs import collect_runs
 from jaxcl.reporting.studies import build_studies
@@ -28,10 +28,10 @@ def run(root: str | Path) -> Path:
             f"claims: {str(root)!r} is not a directory; give the one that holds the runs"
         )
     studies = build_studies(collect_runs(root))
-    for study in studies:
+    for study in judged(studies):
         print(study.title)
         for number, (claim, evidence) in enumerate(evaluate_claims(study), start=1):
             print(f"  {number:2d} {evidence.verdict:16s} {claim.statement}: {evidence.number}")
-    if not studies:
-        print("claims: no runs yet")
+    if not judged(studies):
+        print("claims: no study with two temperatures yet")
     return write_claims(root / "report", studies)

@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxcl.reporting.evidence import (
@@ -112,6 +112,15 @@ def evaluate_claims(study: Study) -> list[tuple[Claim, Evidence]]:
     return [(claim, claim.evaluate(study)) for claim in CLAIMS]
 
 
+def judged(studies: Sequence[Study]) -> list[Study]:
+    """The studies that have a grid of temperatures, to which the claims apply."""
+    return [
+        study
+        for study in studies
+        if max(len(study.temperatures_of(loss)) for loss in ("contrastive", "hard")) > 1
+    ]
+
+
 def claims_table(study: Study) -> Table:
     """Claims, rules, numbers and verdicts for one study."""
     results = evaluate_claims(study)
@@ -122,9 +131,9 @@ def claims_table(study: Study) -> Table:
             (str(i), claim.statement, claim.rule, evidence.number, evidence.verdict)
             for i, (claim, evidence) in enumerate(results, start=1)
         ),
-        note=f"{study.scale()}. Intervals: 95 % bootstrap over seeds; ρ: Spearman's rank "
-        "correlation with τ of the mean over seeds; p: one-sided permutation test over "
-        f"temperatures. A verdict needs {LEAST_SEEDS} seeds and, for trends, {LEAST_TEMPERATURES} "
-        "temperatures.",
+        note=f"{study.scale()}. ρ: Spearman's rank correlation with τ of the mean over seeds, in "
+        "brackets the mean over single seeds; intervals: 95 % bootstrap over seeds; p: one-sided "
+        f"permutation test over temperatures. A verdict needs {LEAST_SEEDS} seeds "
+        f"and, for trends, {LEAST_TEMPERATURES} temperatures.",
         text_columns=5,
     )

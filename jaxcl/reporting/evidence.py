@@ -163,7 +163,8 @@ def trend(quantity: Measured, direction: int, loss: str = "contrastive") -> Call
         number = f"ρ = {_minus(f'{rho:.2f}')}"
         if len(by_seed) >= LEAST_SEEDS:
             low, high = _interval(by_seed)
-            number += f" [{_minus(f'{low:.2f}')}, {_minus(f'{high:.2f}')}]"
+            mean = _minus(f"{_mean(by_seed):.2f}")
+            number += f" (by seed {mean} [{_minus(f'{low:.2f}')}, {_minus(f'{high:.2f}')}])"
         number += f" over {len(taus)} temperatures, {_p_words(p)}"
         number += f"; {study.seed_range([quantity], [loss])}"
         number += _without_small(taus, means)

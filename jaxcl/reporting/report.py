@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcl.reporting import paper, reproduction
-from jaxcl.reporting.claims import CLAIMS, claims_table
+from jaxcl.reporting.claims import CLAIMS, claims_table, judged
 from jaxcl.reporting.evidence import NOT_ENOUGH
 from jaxcl.reporting.figures import Picture, planes, samples, temperature, theory, training
 from jaxcl.reporting.names import dataset_title
@@ -184,11 +184,7 @@ def _claims_sections(studies: Sequence[Study]) -> list[Section]:
 
 def _claims_tables(studies: Sequence[Study]) -> list[Table]:
     """A table for each study that has a grid of temperatures; the bare claims if there is none."""
-    return [
-        claims_table(study)
-        for study in studies
-        if max(len(study.temperatures_of(loss)) for loss in ("contrastive", "hard")) > 1
-    ] or [_unjudged()]
+    return [claims_table(study) for study in judged(studies)] or [_unjudged()]
 
 
 def _unjudged() -> Table:

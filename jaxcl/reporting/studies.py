@@ -80,7 +80,13 @@ def _telling_apart(studies: Sequence[Study]) -> tuple[str, ...]:
         finer = {tuple(_text(study, n) for n in (*chosen, name)) for study in studies}
         if len(finer) > len(groups):
             chosen = (*chosen, name)
-    return chosen
+    # A study has either epochs or steps: each shows the one that it has.
+    length = {"train.epochs", "train.steps"}
+    return (
+        chosen + tuple(sorted(length & set(names) - set(chosen)))
+        if length & set(chosen)
+        else chosen
+    )
 
 
 def _fill(study: Study, members: _Members) -> Study:
@@ -128,7 +134,10 @@ def _rate_varies_within_a_cell(members: _Members) -> bool:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {k: v for k, v in flatten(run.config).items() if not k.startswith(_NOT_SETTINGS)}
+    kept = {k: v for k, v in flatten(run.config).items() if not k.startswith(_NOT_SETTINGS)}
+    # A positive number of steps replaces the epochs.
+    kept.pop("train.epochs" if kept.get("train.steps") else "train.steps", None)
+    return kept
 
 
 def _family(run: Run, row: Row) -> tuple[str, str, str]:

@@ -160,7 +160,12 @@ class Study:
 
     def differences(self, joint: str) -> list[str]:
         """The settings that set this study apart, 'epochs 40'."""
-        return [f"{n.rpartition('.')[2]}{joint}{self.settings.get(n)}" for n in self.differs]
+        values = {name: self.settings.get(name) for name in self.differs}
+        return [
+            f"{name.rpartition('.')[2]}{joint}{_words(value)}"
+            for name, value in values.items()
+            if value is not None
+        ]
 
     def _optimizer(self) -> str:
         name = self.settings.get("optimizer.name")
@@ -169,6 +174,12 @@ class Study:
             return str(name or "")
         words = ", ".join(f"{rate:g}" for rate in rates)
         return f"{name}, learning rate {words}" + (" (set by cell)" if len(rates) > 1 else "")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "×".join(_words(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _width(settings: dict[str, Any]) -> str:

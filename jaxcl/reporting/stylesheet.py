@@ -121,9 +121,12 @@ figcaption { font-size: .85rem; line-height: 1.45; color: var(--soft); margin-to
 figcaption b { color: var(--ink); }
 details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
-@media (max-width: 720px) { nav ol { columns: 1; } .figures { grid-template-columns: 1fr; } }
+@media screen and (max-width: 720px) {
+  nav ol { columns: 1; }
+  .figures { grid-template-columns: 1fr; }
+}
 @media print {
-  body { font-size: 10pt; }
+  :root { font-size: 9.5pt; }
   main { max-width: none; padding: 0; }
   nav { background: none; }
   .scroll { overflow: visible; }

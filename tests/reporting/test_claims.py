@@ -112,10 +112,11 @@ def test_a_reversed_u_holds_and_a_monotone_curve_does_not() -> None:
 
 
 def test_an_interior_best_by_chance_is_no_reversed_u() -> None:
-    # Flat but for seeds whose best temperatures differ: chosen on the others, none is best.
-    study = make_study({("contrastive", ACCURACY): lambda tau: 0.8}, seeds=3)
-    for seed, tau in enumerate((0.1, 0.3, 0.5)):
-        study.cells[CellKey("contrastive", tau)].record(ACCURACY, seed, 0.85, 0)
+    # Each seed has its own best. At 0.1 both beat the ends, but only seed 0 would have chosen it.
+    study = make_study({("contrastive", ACCURACY): lambda tau: 0.8}, seeds=2)
+    for tau, values in ((0.1, (0.85, 0.81)), (0.3, (0.79, 0.85))):
+        for seed, value in enumerate(values):
+            study.cells[CellKey("contrastive", tau)].record(ACCURACY, seed, value, 0)
     assert verdict("reversed_u", study) == DOES_NOT_HOLD
 
 
@@ -138,6 +139,13 @@ def test_hard_keeps_uniformity_where_contrastive_loses_it() -> None:
         {("contrastive", MINUS_UNIFORMITY): falling, ("hard", MINUS_UNIFORMITY): falling}
     )
     assert verdict("hard_keeps_uniformity", both_fall) == DOES_NOT_HOLD
+    mostly_falls = make_study(
+        {
+            ("contrastive", MINUS_UNIFORMITY): falling,
+            ("hard", MINUS_UNIFORMITY): lambda tau: 0.75 * falling(tau),
+        }
+    )
+    assert verdict("hard_keeps_uniformity", mostly_falls) == DOES_NOT_HOLD
     both_flat = make_study(
         {
             ("contrastive", MINUS_UNIFORMITY): lambda tau: 3.8,

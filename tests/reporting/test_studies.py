@@ -36,8 +36,8 @@ def test_runs_of_different_length_are_different_studies_and_say_so(tmp_path: Pat
     write_run(tmp_path, "contrastive", 0.5, 0, epochs=40, arrays=False)
     titles = [study.title for study in studies_below(tmp_path)]
     assert titles == [
-        "Digits, in-batch negatives, small_conv, epochs 10.0",
-        "Digits, in-batch negatives, small_conv, epochs 40.0",
+        "Digits, in-batch negatives, small_conv, epochs 10",
+        "Digits, in-batch negatives, small_conv, epochs 40",
     ]
 
 
@@ -110,3 +110,13 @@ def test_minus_uniformity_is_positive(tmp_path: Path) -> None:
     summary = study.cells[CellKey("contrastive", 0.1)].summary(MINUS_UNIFORMITY)
     assert summary is not None
     assert summary.mean == pytest.approx(-uniformity)
+
+
+def test_steps_replace_epochs_in_the_name_of_a_study(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", "contrastive", 0.1, 0, arrays=False)
+    config = json.loads((folder / "config.json").read_text())
+    config["train"]["steps"] = 150
+    (folder / "config.json").write_text(json.dumps(config))
+    write_run(tmp_path / "b", "contrastive", 0.1, 0, arrays=False)
+    titles = [study.title.rpartition(", ")[2] for study in studies_below(tmp_path)]
+    assert titles == ["epochs 40", "steps 150"]

@@ -30,9 +30,6 @@ from jaxcl.reporting.style import (
     temperature_axis,
 )
 
-_BAND = (
-    "Lines: mean over {seeds}; bands: ± one standard deviation over seeds where there are several."
-)
 _DASHED = " Dashed lines: losses without a temperature."
 
 
@@ -124,7 +121,6 @@ def _curve_figure(
             panels[0].set_title("runs of this report", loc="left")
             panels[1].set_title(f"published ({paper.WANG_LIU.short})", loc="left")
         legend_above(figure, panels[0], columns=4 if theirs else 2)
-    seeds = study.seed_range([quantity])
     constants = any(key.temperature is None for key in study.cells)
     beside = (
         f" Right: the values printed by {paper.WANG_LIU.short}, at full scale; the axes differ."
@@ -135,7 +131,7 @@ def _curve_figure(
         name=f"{name}-{study.slug}",
         title=f"{label[0].upper()}{label[1:]} by temperature",
         caption=f"{dataset_title(study.dataset)}: {label} against temperature (logarithmic axis). "
-        + _BAND.format(seeds=seeds)
+        + _seed_sentence(study.seed_range([quantity]))
         + (_DASHED if constants else "")
         + note
         + beside
@@ -143,6 +139,12 @@ def _curve_figure(
         figure=figure,
         wide=bool(theirs),
     )
+
+
+def _seed_sentence(seeds: str) -> str:
+    if seeds == "1 seed":
+        return "One seed, so no spread is known."
+    return f"Lines: mean over {seeds}; bands: ± one standard deviation over the seeds of a cell."
 
 
 def _draw_ours(axes: Axes, study: Study, quantity: Measured) -> None:
