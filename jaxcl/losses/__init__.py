@@ -24,11 +24,20 @@ from jaxcl.losses.limit import zero_temperature
 from jaxcl.losses.margin import spring, triplet
 from jaxcl.losses.masks import interleaved_positives, not_self, same_label
 from jaxcl.losses.nce import nce, nce_log_normalizer
+from jaxcl.losses.pairwise import (
+    choose_evaluation,
+    positive_similarities,
+    streamed_mean,
+    streamed_values,
+)
+from jaxcl.losses.ring import ring_mean
+from jaxcl.losses.sharded import sharded_mean
 from jaxcl.losses.sigmoid import sigmoid
 from jaxcl.losses.simple import simple
 from jaxcl.losses.softmax import contrastive, coupling, nt_xent, softmax
 from jaxcl.losses.spectral import spectral
 from jaxcl.losses.supervised import supcon
+from jaxcl.losses.symmetric import LOSS_OF_ODDS, symmetric_mean
 from jaxcl.losses.temperature import (
     clamp_log_scale,
     constant_temperature,
@@ -98,11 +107,13 @@ TAKES_MASK: frozenset[str] = frozenset({"supcon", "sigmoid"})
 __all__ = [
     "DECOUPLED_BY",
     "LOSSES",
+    "LOSS_OF_ODDS",
     "ROW_COUPLED",
     "TAKES_MASK",
     "TEMPERATURE_FREE",
     "Loss",
     "alignment_uniformity",
+    "choose_evaluation",
     "clamp_log_scale",
     "clip",
     "constant_temperature",
@@ -127,7 +138,10 @@ __all__ = [
     "normalize",
     "not_self",
     "nt_xent",
+    "positive_similarities",
+    "ring_mean",
     "same_label",
+    "sharded_mean",
     "shorten",
     "sigmoid",
     "similarity_matrix",
@@ -135,7 +149,10 @@ __all__ = [
     "softmax",
     "spectral",
     "spring",
+    "streamed_mean",
+    "streamed_values",
     "supcon",
+    "symmetric_mean",
     "temperature_of_log_scale",
     "triplet",
     "uniformity_log_potential",

@@ -135,8 +135,8 @@ def check_independent(loss: Callable[..., jax.Array], constants: Mapping[str, An
         )
     if constants.get(keyword) is None:
         raise ValueError(
-            f"{loss.__name__} couples its anchors; compute {keyword} from all of them beforehand and"
-            f" pass it (by per_anchor if it is one value an anchor): see {loss.__name__}"
+            f"{loss.__name__} couples its anchors; compute {keyword} from all of them beforehand "
+            "and pass it (by per_anchor if it is one value an anchor)"
         )
 
 

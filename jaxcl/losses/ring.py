@@ -152,9 +152,7 @@ def _mean_and_gradients(spread: Spread, arguments: Any) -> tuple[jax.Array, Any]
         sums = sum_over_negatives(spread, anchors, home, inverse)
         losses, pull_back = jax.vjp(spread.plan.loss, log_odds(sums, inverse))
         (slopes,) = pull_back(weights / total)
-        by_anchor, by_temperature, by_candidate = pull(
-            spread, anchors, home, sums, slopes, inverse
-        )
+        by_anchor, by_temperature, by_candidate = pull(spread, anchors, home, sums, slopes, inverse)
         mean = weighted_sum(weights, losses) / total
         mean, by_temperature = lax.psum((mean, by_temperature), spread.axis)
         by_anchor = by_anchor.reshape(-1, by_anchor.shape[-1])[: problem.x.anchors.shape[0]]

@@ -82,8 +82,8 @@ def sharded_mean(
     """
     plan, problem = pose(loss, anchors, candidates, positives, temperature=temperature, **options)
     check_divisible(mesh, axis, problem, candidates_everywhere)
-    whole = PartitionSpec()
-    spread = Spread(plan, mesh, axis, whole if candidates_everywhere else PartitionSpec(axis), whole)
+    spec = PartitionSpec() if candidates_everywhere else PartitionSpec(axis)
+    spread = Spread(plan, mesh, axis, spec, PartitionSpec())
     return _mean(spread, place(spread, problem))
 
 
