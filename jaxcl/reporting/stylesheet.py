@@ -97,7 +97,7 @@ td.best .spread { font-weight: 400; }
 .compact th, .compact td { padding: .28rem .36rem; }
 .compact .spread { display: block; font-size: .92em; }
 .compact td.none { font-size: .72rem; vertical-align: baseline; }
-.compact th, .compact td { vertical-align: baseline; }
+.compact td { vertical-align: baseline; }
 .claims td.text { white-space: normal; }
 .claims td:nth-child(5), .claims td.none { white-space: nowrap; }
 .figures {
