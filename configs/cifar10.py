@@ -1,7 +1,7 @@
 """Wang & Liu's experiment on CIFAR-10, at the paper's scale and at one that two CPU cores can do.
 
-* ``configs/cifar10.py`` or ``:paper``: ResNet-18, memory bank, 200 epochs (Understanding the Behaviour of Contrastive Loss,
-  CVPR 2021, section 5.1; what the paper leaves open is taken from the first author's public code). Not yet run.
+* ``configs/cifar10.py`` or ``:paper``: ResNet-18, memory bank, 200 epochs (Understanding the Behaviour of Contrastive
+  Loss, CVPR 2021, section 5.1; what the paper leaves open is taken from the first author's public code). Not yet run.
 * ``configs/cifar10.py:cpu``: four convolutions, memory bank, 6 epochs.
 * ``configs/cifar10.py:views``: as ``paper``, but two views and the batch's negatives (SimCLR's way). Not yet run.
 
@@ -12,8 +12,9 @@ Commands: ``python main.py pretrain --config=configs/cifar10.py:cpu --workdir=ru
 from collections.abc import Iterator
 from typing import Any
 
-from configs import default
 from ml_collections import ConfigDict
+
+from configs import default
 
 # Supplementary material, Tables 1 and 2.
 TEMPERATURES = (0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -39,9 +40,13 @@ def _data(config: ConfigDict) -> None:
     config.data.image_size = 32
     config.data.upscale = False
     config.data.mean = (0.4914, 0.4822, 0.4465)
-    config.data.std = (0.2023, 0.1994, 0.2010)  # the author's code; the set's own are 0.247 0.2435 0.2616
+    config.data.std = (
+        0.2023,
+        0.1994,
+        0.2010,
+    )  # the author's code; the set's own are 0.247 0.2435 0.2616
     config.augment.crop_scale = (0.2, 1.0)
-    # The paper lists a horizontal flip; the author's code, which made the tables, has it commented out. 0.5 turns it on.
+    # The paper lists a horizontal flip; the author's code, which made the tables, has it commented out.
     config.augment.flip = 0.0
     config.augment.jitter = 1.0  # always applied in the author's code
     config.augment.brightness = 0.4

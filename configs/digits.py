@@ -7,8 +7,9 @@ Hardware, wall time, result: not yet run.
 from collections.abc import Iterator
 from typing import Any
 
-from configs import default
 from ml_collections import ConfigDict
+
+from configs import default
 
 TEMPERATURES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 LOSSES = ("contrastive", "hard")

@@ -16,7 +16,7 @@ SPLIT = PartitionSpec(DATA)
 EVERYWHERE = PartitionSpec()
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh with one axis, ``data``, over the given devices (all of them if None)."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (DATA,), devices=tuple(devices))

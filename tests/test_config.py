@@ -26,7 +26,9 @@ def test_an_override_changes_one_key_and_leaves_the_original(default):
 
 
 def test_an_unknown_key_names_the_near_one(default):
-    with pytest.raises(ValueError, match=r"no key 'loss\.temprature'; did you mean 'loss\.temperature'"):
+    with pytest.raises(
+        ValueError, match=r"no key 'loss\.temprature'; did you mean 'loss\.temperature'"
+    ):
         configs.override(default, {"loss.temprature": 0.5})
 
 
@@ -53,7 +55,12 @@ def test_nan_is_refused(default):
 
 
 def test_texts_are_read_as_the_type_that_stands_there(default):
-    texts = {"loss.name": "1", "seed": "3", "augment.crop_scale": "(0.1, 1.0)", "data.upscale": "false"}
+    texts = {
+        "loss.name": "1",
+        "seed": "3",
+        "augment.crop_scale": "(0.1, 1.0)",
+        "data.upscale": "false",
+    }
     parsed = configs.parse_overrides(default, texts)
     assert parsed == {
         "loss.name": "1",

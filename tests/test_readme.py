@@ -22,7 +22,9 @@ def test_the_ten_line_script_runs_and_draws(tmp_path):
     script = next(block for block in blocks("python") if "jax.grad" in block)
     env = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "gradient.png").stat().st_size > 5000
 
@@ -62,6 +64,8 @@ def test_the_python_example_trains_and_probes(tmp_path):
     script = script.replace("configs/digits.py", str(ROOT / "configs/digits.py"))
     env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "example" / "rows.jsonl").is_file()

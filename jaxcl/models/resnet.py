@@ -1,7 +1,7 @@
 """ResNet-18 and ResNet-50 (He et al., 2016), with the stem for 32 px images and the one for 224 px.
 
-Paddings, BatchNorm constants and the place of the stride (the 3x3 convolution of a bottleneck) are those of torchvision,
-so that weights can be exchanged with it.
+Paddings, BatchNorm constants and the place of the stride (the 3x3 convolution of a bottleneck) are those of
+torchvision, so that weights can be exchanged with it.
 """
 
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ class ResNet(nn.Module):
         x = _conv(self.channels, size, stride, self.dtype)(images.astype(self.dtype))
         x = nn.relu(norm()(x))
         if self.stem == "imagenet":
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
         for stage, blocks in enumerate(self.stages):
             for index in range(blocks):
                 stride = 2 if stage > 0 and index == 0 else 1

@@ -1,4 +1,4 @@
-"""Embed every image of a split with frozen variables: BatchNorm in evaluation mode, no gradient, in the split's order."""
+"""Embed every image of a split with frozen variables: BatchNorm in evaluation mode, no gradient, in order."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The model before training, as a function of config and seed alone: where a run starts, and a baseline of the probe."""
+"""The model before training, a function of config and seed alone: where a run starts, and a baseline of the probe."""
 
 from typing import Any
 

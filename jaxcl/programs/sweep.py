@@ -89,7 +89,7 @@ def run_cell(
 
 
 def _first(config: ConfigDict, seen: set[str]) -> bool:
-    """Whether this is the first cell with its data, encoder and seed: it alone probes the untrained encoder and pixels."""
+    """Whether this is the first cell with its data, encoder and seed; it alone probes the baselines."""
     plain = config.to_dict()
     key = json.dumps([plain["data"], plain["model"], plain["seed"], plain["evaluate"]])
     if not config.evaluate.baselines or key in seen:

@@ -28,8 +28,14 @@ def nothing_compiles(request, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
-        ({"train.batch_size": 100}, "train.batch_size 100 does not divide over 8 devices; 96 and 104 do"),
-        ({"evaluate.batch_size": 4}, "evaluate.batch_size 4 does not divide over 8 devices; 8 does"),
+        (
+            {"train.batch_size": 100},
+            "train.batch_size 100 does not divide over 8 devices; 96 and 104 do",
+        ),
+        (
+            {"evaluate.batch_size": 4},
+            "evaluate.batch_size 4 does not divide over 8 devices; 8 does",
+        ),
         ({"train.batch_size": 4096}, "more than the 1437 training images of digits"),
         ({"loss.temperature": 0.0}, "loss.temperature must be positive and finite, got 0.0"),
         ({"loss.temperature": -1.0}, "must be positive and finite, got -1.0"),
@@ -76,7 +82,9 @@ def test_a_directory_of_another_run_is_refused_and_left_as_it_is(tiny, finished,
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     before = sorted(path.name for path in workdir.rglob("*"))
-    with pytest.raises(ValueError, match=r"another config: loss\.temperature is 0\.1 there and 0\.7 here"):
+    with pytest.raises(
+        ValueError, match=r"another config: loss\.temperature is 0\.1 there and 0\.7 here"
+    ):
         pretrain.run(override(tiny, {"loss.temperature": 0.7}), workdir)
     assert sorted(path.name for path in workdir.rglob("*")) == before
 
@@ -99,7 +107,9 @@ def test_a_directory_that_cannot_be_made_is_named(tiny, tmp_path):
 
 
 def test_probing_where_no_run_is_says_so(tiny, tmp_path):
-    with pytest.raises(ValueError, match=r"holds no run \(no config.json\); pretrain one there first"):
+    with pytest.raises(
+        ValueError, match=r"holds no run \(no config.json\); pretrain one there first"
+    ):
         probe.run(tiny, tmp_path)
 
 

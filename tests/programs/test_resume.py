@@ -81,9 +81,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(
     files = [path for path in (tmp_path / "checkpoints" / "4").rglob("d/*") if path.is_file()]
     biggest = max(files, key=lambda path: path.stat().st_size)
     biggest.write_bytes(biggest.read_bytes()[: biggest.stat().st_size // 2])
-    summary = pretrain.run(
-        override(tiny, {"train.checkpoint_every": 2}), tmp_path, console=console
-    )
+    summary = pretrain.run(override(tiny, {"train.checkpoint_every": 2}), tmp_path, console=console)
     assert summary["resumed_from"] == 2
     assert "checkpoint of step 4 is damaged" in console.text
     assert "falling back to 2" in console.text
@@ -108,7 +106,12 @@ def environment() -> dict[str, str]:
 
 def run_to_the_end(workdir: pathlib.Path) -> None:
     done = subprocess.run(
-        command(workdir), env=environment(), capture_output=True, text=True, timeout=300, check=False
+        command(workdir),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -188,4 +191,3 @@ def test_a_stop_request_is_seen_once_and_the_second_one_kills():
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-

@@ -1,4 +1,4 @@
-"""The sharded step: the same numbers on any number of devices, and the collectives that the design claims."""
+"""The sharded step: the same numbers on any number of devices, and the collectives of the design."""
 
 import re
 
