@@ -215,7 +215,7 @@ def keep(gradients: Differentiable, wanted: Differentiable, x: Differentiable) -
     return kept, jax.tree.map(lambda leaf: jnp.zeros((), leaf.dtype), x)
 
 
-def scale(plan: Any, residuals: Any, cotangent: jax.Array) -> tuple[Any, ...]:
+def scale(plan: Any, residuals: Any, cotangent: jax.Array) -> tuple[Any]:
     """The backward pass: the gradients kept, scaled, each in the dtype of its input."""
     del plan
     gradients, like = residuals
@@ -224,6 +224,7 @@ def scale(plan: Any, residuals: Any, cotangent: jax.Array) -> tuple[Any, ...]:
         return None if gradient is None else (gradient * cotangent).astype(like.dtype)
 
     scaled_gradients = jax.tree.map(scaled, gradients, like, is_leaf=lambda leaf: leaf is None)
+    # None stands for the integers, which have no gradient.
     return (Problem(scaled_gradients, None, None),)
 
 

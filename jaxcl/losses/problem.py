@@ -36,7 +36,9 @@ class Plan(NamedTuple):
 
 
 class Differentiable(NamedTuple):
-    """The arrays that a gradient may be asked for; also their gradients, or whether it is asked."""
+    """The arrays that a gradient may be asked for; or their gradients, whether it is asked for, or
+    how they are laid out.
+    """
 
     anchors: Any  # [n, d]
     candidates: Any  # [m, d]
@@ -46,28 +48,28 @@ class Differentiable(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What else is known of each anchor."""
+    """What else is known of each anchor; or how it is laid out."""
 
-    positives: jax.Array | None  # int [n]
-    exclude: jax.Array | None  # int [n]
-    labels: jax.Array | None  # int [n]
-    constants: dict[str, jax.Array]  # of names: [n, ...], not floating
+    positives: Any  # int [n], or None
+    exclude: Any  # int [n], or None
+    labels: Any  # int [n], or None
+    constants: Any  # of names: [n, ...], not floating
 
 
 class Columns(NamedTuple):
-    """What else is known of each candidate, and of all rows."""
+    """What else is known of each candidate, and of all rows; or how it is laid out."""
 
-    labels: jax.Array | None  # int [m]
-    where: jax.Array | None  # bool [m]
-    constants: dict[str, jax.Array]  # of names, not floating
+    labels: Any  # int [m], or None
+    where: Any  # bool [m], or None
+    constants: Any  # of names, not floating
 
 
 class Problem(NamedTuple):
     """The arrays of an evaluation."""
 
     x: Differentiable
-    rows: Rows
-    columns: Columns
+    rows: Any  # Rows; None in a gradient
+    columns: Any  # Columns; None in a gradient
 
 
 def pose(
