@@ -1,4 +1,4 @@
-"""Where an anchor's candidates come from: the global batch, or a memory bank of the whole training set.
+"""Where an anchor's candidates come from: the global batch, or memory banks of the whole training set.
 
 Each source says which rows of the step's projections are anchors, what they are compared with, where the positive of
 each stands and which column does not count. It does not know the loss.
@@ -12,25 +12,80 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcl.losses import normalize
-from jaxcl.sharding import gather, split_rows
+from jaxcl.sharding import gather, per_device, split_rows
+
+
+# Folded into the step's key before negatives are drawn; the views fold in small numbers.
+DRAWS = 2**31 - 1
 
 
 class Contrast(NamedTuple):
-    """A step's comparison.
+    """A comparison of anchors with candidates. A step has one, or two where streams are compared both ways.
 
     Attributes:
       anchors: unit vectors ``[n@data, d]``.
       candidates: unit vectors, ``[m@data, d]`` to be gathered, or ``[m, d]`` where every device holds them.
-      positives: int32 ``[n@data]``, the candidate that is each anchor's positive.
-      exclude: int32 ``[n@data]``, the candidate that is the anchor itself; None if none is.
+      positives: int32 ``[n@data]``, the column of each anchor's positive.
+      exclude: int32 ``[n@data]``, the column that is the anchor itself; None if none is.
+      drawn: int32 ``[n@data, k]``, the candidates that are an anchor's k columns; None if all m are, in order.
       everywhere: whether every device holds all candidates already.
     """
 
     anchors: Array
     candidates: Array
     positives: Array
-    exclude: Array | None
+    exclude: Array | None = None
+    drawn: Array | None = None
     everywhere: bool = False
+
+
+class Rows(NamedTuple):
+    """A contrast's rows on one device, with all candidates; the fields are those of `Contrast`."""
+
+    anchors: Array
+    candidates: Array
+    positives: Array
+    exclude: Array | None
+    drawn: Array | None
+
+    def similarities(self) -> tuple[Array, Array | None]:
+        """Cosines float32 ``[n, k]``, and which of them count (None: all)."""
+        if self.drawn is not None:
+            own = self.candidates[self.drawn]
+            cosines = jnp.einsum(
+                "nd,nkd->nk", self.anchors, own, preferred_element_type=jnp.float32
+            )
+            return cosines, None
+        cosines = jnp.matmul(self.anchors, self.candidates.T, preferred_element_type=jnp.float32)
+        if self.exclude is None:
+            return cosines, None
+        return cosines, jnp.arange(cosines.shape[1])[None, :] != self.exclude[:, None]
+
+    def positive_similarities(self) -> Array:
+        """Cosines float32 ``[n]`` of the anchors with their positives."""
+        columns = self.positives
+        if self.drawn is not None:
+            columns = jnp.take_along_axis(self.drawn, columns[:, None], axis=1)[:, 0]
+        own = self.candidates[columns]
+        return jnp.einsum("nd,nd->n", self.anchors, own, preferred_element_type=jnp.float32)
+
+
+def on_each_device(
+    function: Callable[..., Array], contrast: Contrast, mesh: jax.sharding.Mesh, *more: Array
+) -> Array:
+    """Let every device apply ``function(rows, *more)`` to its rows of a contrast, all candidates gathered.
+
+    Arrays in ``more`` are split by rows, scalars go everywhere.
+    """
+    *fields, everywhere = contrast
+    if not everywhere:
+        fields[1] = gather(fields[1])
+
+    def of_device(*arguments: Any) -> Array:
+        return function(Rows(*arguments[:5]), *arguments[5:])
+
+    split = (True, False, True, True, True, *(value.ndim > 0 for value in more))
+    return per_device(of_device, mesh, split)(*fields, *more)
 
 
 class Candidates(NamedTuple):
@@ -42,8 +97,10 @@ class Candidates(NamedTuple):
       num_candidates: columns that each anchor is compared with, itself included where it is one.
       num_negatives: negatives of each anchor.
       init: key -> the state that it keeps (an empty tuple if none).
-      contrast: (projections ``[v*b@data, d]``, index ``[b@data]``, state) -> `Contrast`.
+      contrast: (key of the step, projections ``[v*b@data, d]``, index ``[b@data]``, state) -> the comparisons.
       update: (projections, index, state) -> the state after the step.
+      fill: projections of the whole training set, in order -> the state; None if it keeps none.
+      streams: projections that the model makes of each view.
     """
 
     views: int
@@ -51,8 +108,10 @@ class Candidates(NamedTuple):
     num_candidates: int
     num_negatives: int
     init: Callable[[Array], Any]
-    contrast: Callable[[Array, Array, Any], Contrast]
+    contrast: Callable[[Array, Array, Array, Any], tuple[Contrast, ...]]
     update: Callable[[Array, Array, Any], Any]
+    fill: Callable[[Array], Any] | None = None
+    streams: int = 1
 
 
 def both_views(batch_size: int) -> Candidates:
@@ -61,10 +120,10 @@ def both_views(batch_size: int) -> Candidates:
     Rows are interleaved: the two views of image i are rows 2i and 2i + 1, so the positive of row r is r XOR 1.
     """
 
-    def contrast(projections: Array, index: Array, state: Any) -> Contrast:
-        del index, state
+    def contrast(key: Array, projections: Array, index: Array, state: Any) -> tuple[Contrast]:
+        del key, index, state
         rows = split_rows(2 * batch_size)
-        return Contrast(projections, projections, rows ^ 1, rows)
+        return (Contrast(projections, projections, rows ^ 1, rows),)
 
     return Candidates(
         views=2,
@@ -80,10 +139,10 @@ def both_views(batch_size: int) -> Candidates:
 def cross_views(batch_size: int) -> Candidates:
     """One direction: anchors are the first views, candidates the second ones (Wang & Liu, CVPR 2021, Eq. 1)."""
 
-    def contrast(projections: Array, index: Array, state: Any) -> Contrast:
-        del index, state
+    def contrast(key: Array, projections: Array, index: Array, state: Any) -> tuple[Contrast]:
+        del key, index, state
         pairs = projections.reshape(batch_size, 2, -1)
-        return Contrast(pairs[:, 0], pairs[:, 1], split_rows(batch_size), None)
+        return (Contrast(pairs[:, 0], pairs[:, 1], split_rows(batch_size)),)
 
     return Candidates(
         views=2,
@@ -109,28 +168,114 @@ def memory_bank(batch_size: int, size: int, dimension: int, momentum: float) -> 
       momentum: share of the old slot that is kept.
     """
 
-    def init(key: Array) -> Array:
-        # The authors' code: uniform in +-1/sqrt(d/3), of unit norm only in expectation.
-        bound = (3.0 / dimension) ** 0.5
-        return jax.random.uniform(key, (size, dimension), minval=-bound, maxval=bound)
-
-    def contrast(projections: Array, index: Array, bank: Array) -> Contrast:
-        return Contrast(projections, jax.lax.stop_gradient(bank), index, None, everywhere=True)
+    def contrast(key: Array, projections: Array, index: Array, bank: Array) -> tuple[Contrast]:
+        del key
+        return (Contrast(projections, jax.lax.stop_gradient(bank), index, everywhere=True),)
 
     def update(projections: Array, index: Array, bank: Array) -> Array:
-        projections, index = gather(projections), gather(index)
-        slots = momentum * bank[index] + (1.0 - momentum) * projections
-        return bank.at[index].set(normalize(slots))
+        return _move_slots(bank, gather(projections), gather(index), momentum)
 
     return Candidates(
         views=1,
         num_anchors=batch_size,
         num_candidates=size,
         num_negatives=size - 1,
-        init=init,
+        init=lambda key: _random_bank(key, size, dimension),
         contrast=contrast,
         update=update,
+        fill=normalize,
     )
+
+
+def both_streams(batch_size: int) -> Candidates:
+    """Two streams of one view, each against the other stream of the batch (Tian et al., CMC, 2020).
+
+    The model makes two projections of a view: rows 2i and 2i + 1 are the first and second stream of image i. An anchor
+    is never compared with its own stream.
+    """
+
+    def contrast(key: Array, projections: Array, index: Array, state: Any) -> tuple[Contrast, ...]:
+        del key, index, state
+        pairs = projections.reshape(batch_size, 2, -1)
+        rows = split_rows(batch_size)
+        return tuple(Contrast(pairs[:, s], pairs[:, 1 - s], rows) for s in (0, 1))
+
+    return Candidates(
+        views=1,
+        num_anchors=2 * batch_size,
+        num_candidates=batch_size,
+        num_negatives=batch_size - 1,
+        init=lambda key: (),
+        contrast=contrast,
+        update=lambda projections, index, state: state,
+        streams=2,
+    )
+
+
+def stream_banks(
+    batch_size: int, size: int, dimension: int, momentum: float, draws: int
+) -> Candidates:
+    """Two streams of one view, each against random slots of a memory bank of the other stream (CMC's and EECS 442's).
+
+    Column 0 is the slot of the anchor's own image, the positive. The other columns are ``draws`` slots drawn uniformly
+    with replacement, so the own slot may be among them; they are a function of (seed, step, image, stream).
+
+    Args:
+      batch_size: images in the global batch.
+      size: training images.
+      dimension: of the projection.
+      momentum: share of the old slot that is kept.
+      draws: negatives of each anchor.
+    """
+
+    def columns(key: Array, index: Array) -> Array:
+        drawn = jax.random.randint(jax.random.fold_in(key, index), (draws,), 0, size, jnp.int32)
+        return jnp.concatenate([index[None], drawn])
+
+    def contrast(key: Array, projections: Array, index: Array, banks: Any) -> tuple[Contrast, ...]:
+        pairs = projections.reshape(batch_size, 2, -1)
+        banks = jax.lax.stop_gradient(banks)
+
+        def one(stream: int) -> Contrast:
+            of_stream = jax.random.fold_in(jax.random.fold_in(key, DRAWS), stream)
+            drawn = jax.vmap(columns, in_axes=(None, 0))(of_stream, index)
+            return Contrast(
+                pairs[:, stream], banks[1 - stream], 0 * index, drawn=drawn, everywhere=True
+            )
+
+        return one(0), one(1)
+
+    def update(projections: Array, index: Array, banks: Any) -> Any:
+        pairs, index = gather(projections.reshape(batch_size, 2, -1)), gather(index)
+        return tuple(_move_slots(banks[s], pairs[:, s], index, momentum) for s in (0, 1))
+
+    return Candidates(
+        views=1,
+        num_anchors=2 * batch_size,
+        num_candidates=1 + draws,
+        num_negatives=draws,
+        init=lambda key: tuple(
+            _random_bank(jax.random.fold_in(key, s), size, dimension) for s in (0, 1)
+        ),
+        contrast=contrast,
+        update=update,
+        fill=lambda projections: tuple(normalize(projections[s::2]) for s in (0, 1)),
+        streams=2,
+    )
+
+
+def _random_bank(key: Array, size: int, dimension: int) -> Array:
+    # The authors' code: uniform in +-1/sqrt(d/3), of unit norm only in expectation.
+    bound = (3.0 / dimension) ** 0.5
+    return jax.random.uniform(key, (size, dimension), minval=-bound, maxval=bound)
+
+
+def _move_slots(bank: Array, projections: Array, index: Array, momentum: float) -> Array:
+    slots = momentum * bank[index] + (1.0 - momentum) * projections
+    return bank.at[index].set(normalize(slots))
+
+
+KINDS = ("batch", "memory_bank", "streams", "stream_banks")
 
 
 def build_candidates(
@@ -141,24 +286,32 @@ def build_candidates(
     dimension: int,
     views: str = "both",
     momentum: float = 0.5,
+    draws: int = 127,
 ) -> Candidates:
     """Build a source of candidates from plain values.
 
     Args:
-      kind: ``batch`` or ``memory_bank``.
+      kind: one of `KINDS`.
       batch_size: images in the global batch.
       size: training images.
       dimension: of the projection.
       views: ``batch`` only: ``both`` or ``cross``.
-      momentum: ``memory_bank`` only.
+      momentum: ``memory_bank`` and ``stream_banks`` only.
+      draws: ``stream_banks`` only: negatives of each anchor.
 
     Raises:
-      ValueError: unknown kind or views.
+      ValueError: unknown kind or views, or no draws.
     """
-    if kind == "memory_bank":
-        return memory_bank(batch_size, size, dimension, momentum)
-    if kind != "batch":
-        raise ValueError(f"unknown candidates.kind {kind!r}; there are: batch, memory_bank")
+    if kind not in KINDS:
+        raise ValueError(f"unknown candidates.kind {kind!r}; there are: {', '.join(KINDS)}")
     if views not in ("both", "cross"):
         raise ValueError(f"unknown candidates.views {views!r}; there are: both, cross")
+    if kind == "memory_bank":
+        return memory_bank(batch_size, size, dimension, momentum)
+    if kind == "streams":
+        return both_streams(batch_size)
+    if kind == "stream_banks":
+        if draws < 1:
+            raise ValueError(f"candidates.draws must be at least 1, got {draws}")
+        return stream_banks(batch_size, size, dimension, momentum, draws)
     return both_views(batch_size) if views == "both" else cross_views(batch_size)

@@ -16,6 +16,7 @@ class TrainState(NamedTuple):
       batch_stats: of BatchNorm.
       opt_state: of the optimizer.
       candidates: what the source of candidates keeps between steps (the memory bank, or nothing).
+      shared: what the rows of a loss shared in the first step, where a loss keeps that (NCE's normalizer, or nothing).
     """
 
     step: Array
@@ -23,6 +24,7 @@ class TrainState(NamedTuple):
     batch_stats: Any
     opt_state: Any
     candidates: Any
+    shared: Any = ()
 
 
 class Hyper(NamedTuple):
@@ -40,7 +42,10 @@ class Hyper(NamedTuple):
 
 
 def init_state(
-    variables: dict[str, Any], optimizer: optax.GradientTransformation, candidates: Any = ()
+    variables: dict[str, Any],
+    optimizer: optax.GradientTransformation,
+    candidates: Any = (),
+    shared: Any = (),
 ) -> TrainState:
     """The state before the first step.
 
@@ -48,6 +53,7 @@ def init_state(
       variables: ``params`` and ``batch_stats`` of the model.
       optimizer: whose state belongs to the parameters.
       candidates: initial state of the source of candidates.
+      shared: of the right shape where the loss keeps what its rows share; its values are not used.
     """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -55,18 +61,22 @@ def init_state(
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
         candidates=candidates,
+        shared=shared,
     )
 
 
 def to_items(state: TrainState) -> dict[str, Any]:
     """The state as the items of a checkpoint: ``model`` is all that an evaluation has to read."""
+    training = {
+        "step": state.step,
+        "opt_state": state.opt_state,
+        "candidates": state.candidates,
+    }
+    if state.shared:
+        training["shared"] = state.shared
     return {
         "model": {"params": state.params, "batch_stats": state.batch_stats},
-        "training": {
-            "step": state.step,
-            "opt_state": state.opt_state,
-            "candidates": state.candidates,
-        },
+        "training": training,
     }
 
 

@@ -1,6 +1,6 @@
 """One step: views, forward, loss, update. One jitted function over the mesh."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +11,10 @@ from jax import Array
 from jaxcl.losses import normalize
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.losses.sharded import sharded_mean
-from jaxcl.sharding import DATA, gather, per_device
-from jaxcl.training.candidates import Candidates, Contrast
+from jaxcl.sharding import DATA, per_device
+from jaxcl.training.candidates import Candidates, Contrast, Rows, on_each_device
+from jaxcl.training.coupled import Share
+from jaxcl.training.multiplier import multiplier_scalars
 from jaxcl.training.state import Hyper, TrainState
 
 Views = Callable[[Array, Array, Array], Array]
@@ -30,6 +32,9 @@ class Parts(NamedTuple):
       candidates: where the negatives come from.
       optimizer: of unit peak learning rate.
       schedule: step -> share of the peak learning rate, for the log.
+      share: what the rows of the loss share; None if they are independent.
+      share_first: whether what they share stays as it was in the first step.
+      log_multiplier: whether the coupling multiplier q_B is logged.
     """
 
     apply: Callable[..., tuple[Any, Any]]
@@ -38,44 +43,72 @@ class Parts(NamedTuple):
     candidates: Candidates
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
+    share: Share | None = None
+    share_first: bool = False
+    log_multiplier: bool = False
 
 
-def mean_loss(loss: Loss, contrast: Contrast, temperature: Array, mesh: jax.sharding.Mesh) -> Array:
-    """The mean over all anchors of a loss of their similarities to all candidates.
+def mean_loss(
+    loss: Loss,
+    contrast: Contrast,
+    temperature: Array,
+    mesh: jax.sharding.Mesh,
+    shared: Mapping[str, Array] | None = None,
+) -> Array:
+    """The mean over all anchors of a loss of their similarities to their candidates.
 
     Every device computes the rows of its own anchors, float32 whatever the model's dtype. Where the matrix of a device
-    would not fit (`choose_evaluation` states the size), its rows are streamed; the numbers are the same.
+    would not fit (`choose_evaluation` states the size), its rows are streamed; the numbers are the same. ``shared`` are
+    keywords of the loss, ``[n@data]`` or scalar.
     """
-    anchors, candidates, positives, exclude, everywhere = contrast
-    if evaluation(contrast, mesh) == "streamed":
+    shared = shared or {}
+    if evaluation(contrast, mesh, shared) == "streamed":
         return sharded_mean(
             loss,
-            anchors,
-            candidates,
-            positives,
+            contrast.anchors,
+            contrast.candidates,
+            contrast.positives,
             temperature=temperature,
-            exclude=exclude,
+            exclude=contrast.exclude,
+            per_anchor=dict(shared),
             mesh=mesh,
             axis=DATA,
-            candidates_everywhere=everywhere,
+            candidates_everywhere=contrast.everywhere,
         )
-    candidates = candidates if everywhere else gather(candidates)
 
-    def rows(anchors, candidates, positives, exclude, temperature):
-        similarities = jnp.matmul(anchors, candidates.T, preferred_element_type=jnp.float32)
-        where = None
-        if exclude is not None:
-            where = jnp.arange(similarities.shape[1])[None, :] != exclude[:, None]
-        return loss(similarities, positives, temperature=temperature, where=where)
+    def values(rows: Rows, temperature: Array, *of_rows: Array) -> Array:
+        similarities, where = rows.similarities()
+        keywords = dict(zip(shared, of_rows, strict=True))
+        return loss(similarities, rows.positives, temperature=temperature, where=where, **keywords)
 
-    split = (True, False, True, True, False)
-    each = per_device(rows, mesh, split)
-    return each(anchors, candidates, positives, exclude, temperature).mean()
+    return on_each_device(values, contrast, mesh, temperature, *shared.values()).mean()
 
 
-def evaluation(contrast: Contrast, mesh: jax.sharding.Mesh) -> str:
+def evaluation(
+    contrast: Contrast, mesh: jax.sharding.Mesh, shared: Mapping[str, Array] | None = None
+) -> str:
     """``dense`` or ``streamed``: how the similarities of a contrast are evaluated on each device."""
+    scalars = any(value.ndim == 0 for value in (shared or {}).values())
+    if contrast.drawn is not None or scalars:  # cannot be streamed
+        return "dense"
     return choose_evaluation(contrast.anchors.shape[0] // mesh.size, contrast.candidates.shape[0])
+
+
+def _shared(
+    parts: Parts,
+    contrasts: tuple[Contrast, ...],
+    temperature: Array,
+    mesh: jax.sharding.Mesh,
+    state: TrainState,
+) -> tuple[dict[str, Array], ...]:
+    """What the rows of each comparison share in this step."""
+    if parts.share is None:
+        return ({},) * len(contrasts)
+    now = tuple(parts.share(contrast, temperature, mesh) for contrast in contrasts)
+    if not parts.share_first:
+        return now
+    now = jax.lax.stop_gradient(now)
+    return jax.tree.map(lambda a, b: jnp.where(state.step == 0, a, b), now, state.shared)
 
 
 def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
@@ -91,12 +124,21 @@ def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
             variables = {"params": params, "batch_stats": state.batch_stats}
             outputs, batch_stats = parts.apply(variables, images, train=True)
             projections = normalize(outputs.projection)
-            contrast = parts.candidates.contrast(projections, batch["index"], state.candidates)
-            value = mean_loss(parts.loss, contrast, hyper.temperature, mesh)
-            return value, (batch_stats, projections)
+            contrasts = parts.candidates.contrast(
+                key, projections, batch["index"], state.candidates
+            )
+            shared = _shared(parts, contrasts, hyper.temperature, mesh, state)
+            values = [
+                mean_loss(parts.loss, contrast, hyper.temperature, mesh, keywords)
+                for contrast, keywords in zip(contrasts, shared, strict=True)
+            ]
+            extra = {}
+            if parts.log_multiplier:
+                extra = multiplier_scalars(contrasts, hyper.temperature, mesh)
+            return sum(values) / len(values), (batch_stats, projections, shared, extra)
 
         gradient = jax.value_and_grad(objective, has_aux=True)
-        (value, (batch_stats, projections)), grads = gradient(state.params)
+        (value, (batch_stats, projections, shared, extra)), grads = gradient(state.params)
         updates, opt_state = parts.optimizer.update(grads, state.opt_state, state.params)
         updates = jax.tree.map(lambda update: hyper.learning_rate * update, updates)
         new = TrainState(
@@ -105,12 +147,14 @@ def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
             batch_stats=batch_stats,
             opt_state=opt_state,
             candidates=parts.candidates.update(projections, batch["index"], state.candidates),
+            shared=shared if parts.share_first else (),
         )
         scalars = {
             "loss": value,
             "learning_rate": hyper.learning_rate * parts.schedule(state.step),
             "temperature": hyper.temperature,
             "gradient_norm": optax.tree.norm(grads),
+            **extra,
         }
         return new, scalars
 
