@@ -88,7 +88,9 @@ def embed(
         kept = np.flatnonzero(batch["mask"])
         rows = (kept[:, None] * repeat + np.arange(repeat)).ravel()
         backbone.append(outputs.embedding[rows])
-        projection.append(outputs.projection[rows])
+        # One projection of each image, or one of each of its streams.
+        streams = outputs.projection.reshape(len(outputs.embedding), -1, outputs.projection.shape[1])
+        projection.append(streams[rows].reshape(-1, streams.shape[2]))
         labels.append(np.repeat(batch["label"][kept], repeat))
         done += len(kept)
         tick(done)
