@@ -105,7 +105,7 @@ def train(
             return ""
         done, scalars = pending
         pending = None
-        values = {name: float(value) for name, value in jax.device_get(scalars).items()}
+        values = {name: value.tolist() for name, value in jax.device_get(scalars).items()}
         if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
             checkpoints.wait()
             good = checkpoints.steps()
