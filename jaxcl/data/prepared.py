@@ -11,6 +11,9 @@ import numpy as np
 
 from jaxcl.data import decode
 
+# Sets that `main.py prepare` makes and TensorFlow Datasets does not know.
+OWN_SETS = ("imagenet100",)
+
 
 class Opened(NamedTuple):
     """What a kind of source must know about one split; see :class:`jaxcl.data.sources.Source`."""
@@ -27,15 +30,14 @@ def open_prepared(
     """Opens ``name[/config][:version]``, looked for in ``folders`` and TFDS's own folder."""
     import tensorflow_datasets as tfds
 
-    own = pathlib.Path(tfds.core.constants.DATA_DIR).expanduser()
-    searched = list(dict.fromkeys([*folders, own]))
-    folder = _find(name, searched)
+    searched = places(folders)
+    folder = find_prepared(name, searched)
     if folder is None and name == "digits":
         from jaxcl.data import digits
 
         folder = digits.prepare_digits(cache)
     if folder is None:
-        known = tfds.list_builders(with_community_datasets=False)
+        known = [*tfds.list_builders(with_community_datasets=False), *OWN_SETS]
         raise ValueError(_missing(name, searched, known))
     builder = tfds.builder_from_directory(str(folder))
     features = builder.info.features
@@ -61,7 +63,15 @@ def open_prepared(
     return Opened(shape, class_names, len(records), read)
 
 
-def _find(name: str, folders: Sequence[pathlib.Path]) -> pathlib.Path | None:
+def places(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Where prepared sets are looked for: in ``folders``, then in TFDS's own folder."""
+    import tensorflow_datasets as tfds
+
+    own = pathlib.Path(tfds.core.constants.DATA_DIR).expanduser()
+    return list(dict.fromkeys([*folders, own]))
+
+
+def find_prepared(name: str, folders: Sequence[pathlib.Path]) -> pathlib.Path | None:
     """The folder of the newest array_record version in the first folder that has one."""
     base, _, version = name.partition(":")
     for folder in folders:

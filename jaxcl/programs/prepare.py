@@ -1,30 +1,38 @@
-"""Downloads a data set and writes it in the form that every other program reads.
+"""Downloads a data set, or selects it from another, and writes it in the form that every other program reads.
 
-TensorFlow Datasets needs TensorFlow for this, once; nothing else in the project does.
+TensorFlow Datasets needs TensorFlow to prepare its own sets, once; nothing else in the project does.
 """
 
 import importlib.util
 import pathlib
 
+from ml_collections import ConfigDict
+
+from jaxcl.data import prepared
 from jaxcl.data.sources import load_source
+from jaxcl.programs import assemble
 
 
 def run(name: str, data_dir: str | pathlib.Path | None = None) -> pathlib.Path:
-    """Prepares a set of TensorFlow Datasets as array_record.
+    """Prepares a set as array_record.
 
     Args:
-      name: ``name``, ``name/config`` or ``name:version``, as in TensorFlow Datasets.
+      name: ``name``, ``name/config`` or ``name:version``, as in TensorFlow Datasets; or
+        ``imagenet100``, which is selected from a prepared ``imagenet2012``.
       data_dir: where to; TensorFlow Datasets' own folder by default.
 
     Returns:
       The folder that the set lies in.
 
     Raises:
-      ValueError: for a set that is not known, one that needs no preparation, or without the extra
-        ``prepare``.
+      ValueError: for a set that is not known, one that needs no preparation, without the extra
+        ``prepare``, or where something must be downloaded by hand first.
     """
     if name == "digits" or name.startswith(("folder:", "npz:")):
         raise ValueError(f"the data set {name!r} needs no preparation; use it as it is")
+    where = None if data_dir is None else pathlib.Path(data_dir).expanduser()
+    if name == "imagenet100":
+        return _imagenet100(where)
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders(with_community_datasets=False)
@@ -37,16 +45,53 @@ def run(name: str, data_dir: str | pathlib.Path | None = None) -> pathlib.Path:
             f"preparing {name!r} needs TensorFlow, once and for this step only; install it with: "
             "pip install -e '.[prepare]'"
         )
-    where = None if data_dir is None else str(pathlib.Path(data_dir).expanduser())
+    folder = None if where is None else str(where)
     try:
-        builder = tfds.builder(name, data_dir=where, file_format="array_record")
+        builder = tfds.builder(name, data_dir=folder, file_format="array_record")
     except ValueError as error:
         if "File format is already set" not in str(error):
             raise
         raise ValueError(
-            f"a copy of {name!r} in another file format lies in {where or 'the default folder'}; "
+            f"a copy of {name!r} in another file format lies in {folder or 'the default folder'}; "
             "name another with --data_dir"
         ) from error
     print(f"preparing {name} in {builder.data_dir}")
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except AssertionError as error:  # What TensorFlow Datasets raises where files are missing.
+        if not getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None):
+            raise
+        raise ValueError(f"{name!r} needs a download by hand: {error}") from error
     return pathlib.Path(builder.data_dir)
+
+
+def _imagenet100(where: pathlib.Path | None) -> pathlib.Path:
+    from jaxcl.data import imagenet100
+
+    named = ConfigDict({"data": {"data_dir": "" if where is None else str(where)}})
+    searched = prepared.places(
+        [pathlib.Path(folder).expanduser() for folder in assemble.data_dirs(named)]
+    )
+    source = prepared.find_prepared(imagenet100.SOURCE, searched)
+    if source is None:
+        raise ValueError(_no_imagenet(searched, where))
+    print(f"selecting the 100 classes of imagenet100 from {source}")
+    builder = imagenet100.prepare_imagenet100(source, where)
+    counts = ", ".join(
+        f"{split} {info.num_examples}" for split, info in builder.info.splits.items()
+    )
+    print(f"imagenet100 is in {builder.data_dir}: {counts} images")
+    return pathlib.Path(builder.data_dir)
+
+
+def _no_imagenet(searched: list[pathlib.Path], where: pathlib.Path | None) -> str:
+    target = where or searched[-1]
+    option = "" if where is None else f" --data_dir={where}"
+    looked = ", ".join(str(folder) for folder in searched)
+    return (
+        "'imagenet100' is selected from 'imagenet2012', which is not prepared as array_record in any "
+        f"of: {looked}. Its images must be downloaded by hand: register at "
+        "https://image-net.org/download-images, put ILSVRC2012_img_train.tar and "
+        f"ILSVRC2012_img_val.tar into {target / 'downloads' / 'manual'}, and run, with pip install -e "
+        f"'.[prepare]': python main.py prepare --dataset=imagenet2012{option}"
+    )
