@@ -4,17 +4,12 @@ What happens to an image depends on the key, the view and the image's index alon
 images of the batch, nor on the number of devices. Everything may run inside ``jax.shard_map``.
 """
 
-import functools
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from jaxcl.data import blur as blurring
-from jaxcl.data import colour, crop
+from jaxcl.data import crop, render
 
-# On a CPU, images are augmented in blocks of this many bytes of result: about a second-level cache.
-_CACHED_BYTES = 2**20
 # Uniform draws for each image: the box, and one for each further decision.
 _BOX_DRAWS = 2 * crop.ATTEMPTS + 2
 _DECISIONS = (
@@ -109,12 +104,8 @@ def augment(
         drawn = blurring.gaussian_weights(sigma, radius)
         kernels = jnp.where((draw["blur"] < blur)[:, None], drawn, unchanged)
 
-    operands = (images, boxes, draw["flip"] < flip, factors, to_gray, kernels)
-    return jax.lax.platform_dependent(
-        *operands,
-        cpu=functools.partial(_render_on_cpu, size=size),
-        default=functools.partial(_render, size=size),
-    )
+    drawn = render.Drawn(boxes, draw["flip"] < flip, factors, to_gray, kernels)
+    return render.render(images, drawn, size)
 
 
 def check_augment(
@@ -217,127 +208,6 @@ def _factor(name: str, strength: float, draw: jax.Array) -> jax.Array:
         return strength * (2 * draw - 1)
     low = max(1 - strength, 0.0)
     return low + (1 + strength - low) * draw
-
-
-# Between the stages, an image batch is ``[b, w, c, h]``: the rows of the second resize, of the
-# colours and of the blur are then contiguous, and one transpose at the end gives [b, h, w, c].
-
-
-def _render(images, boxes, flips, factors, to_gray, kernels, *, size):
-    height, width = images.shape[1:3]
-    not_flipped = jnp.zeros_like(flips)
-    make = jax.vmap(crop.resize_matrix, in_axes=(0, 0, 0, None, None))
-    rows = make(boxes[:, 0], boxes[:, 2], not_flipped, size, height) * (1 / 255)
-    columns = make(boxes[:, 1], boxes[:, 3], flips, size, width)
-    precision = jax.lax.Precision.HIGHEST
-    pixels = images.astype(jnp.float32)
-    planes = jnp.einsum("bsh,bhwc,btw->btcs", rows, pixels, columns, precision=precision)
-    if factors or to_gray is not None:
-        planes = _recolour(planes, factors, to_gray)
-    if kernels is not None:
-        planes = blurring.blur_axis(planes, kernels, 1)
-        planes = blurring.blur_axis(planes, kernels, 3)
-    return _finish(planes)
-
-
-def _render_on_cpu(*operands, size):
-    """As :func:`_render`, some images at a time so that they stay in the cache."""
-    images = operands[0]
-    count = images.shape[0]
-    fitting = max(1, _CACHED_BYTES // (4 * size * size * images.shape[3]))
-    block = max(part for part in range(1, min(count, fitting) + 1) if count % part == 0)
-    if block == count:
-        return _render_block(*operands, size=size)
-    blocks = jax.tree.map(lambda rows: rows.reshape(-1, block, *rows.shape[1:]), operands)
-    rendered = jax.lax.map(lambda rows: _render_block(*rows, size=size), blocks)
-    return rendered.reshape(count, *rendered.shape[2:])
-
-
-def _render_block(images, boxes, flips, factors, to_gray, kernels, *, size):
-    apart = functools.partial(_apart, jnp.all(boxes[:, 2] > 0))
-    planes = apart(functools.partial(_resize_rows, size=size), images, boxes)
-    planes = apart(lambda rows: jnp.transpose(rows, (0, 2, 3, 1)), planes)
-    planes = apart(functools.partial(_resize_columns, size=size), planes, boxes, flips)
-    if factors or to_gray is not None:
-        planes = apart(_recolour, planes, factors, to_gray)
-    if kernels is not None:
-        planes = apart(functools.partial(blurring.blur_axis, axis=1), planes, kernels)
-        planes = apart(functools.partial(blurring.blur_axis, axis=3), planes, kernels)
-    return _finish(planes)
-
-
-def _apart(always: jax.Array, stage: Callable, *operands) -> jax.Array:
-    """``stage(*operands)``, computed once and stored.
-
-    Left alone, XLA's CPU compiler fuses a stage into every read of the next one (nine for a blur)
-    and computes it as often; it drops optimisation barriers first. It does not look into the
-    branches of a conditional, and cannot know that ``always`` is true.
-    """
-    result = jax.eval_shape(stage, *operands)
-
-    def never(*_):
-        # Made of ``always``, so that inside shard_map it varies over the same axes as the result.
-        return jnp.broadcast_to(always.astype(result.dtype), result.shape)
-
-    return jax.lax.cond(always, stage, never, *operands)
-
-
-def _resize_rows(images: jax.Array, boxes: jax.Array, *, size: int) -> jax.Array:
-    """uint8 ``[b, h, w, c]`` to float32 ``[b, size, w, c]`` in [0, 1]."""
-    batch, height, width, channels = images.shape
-
-    def resize(image, box):
-        positions, weights = crop.resize_taps(box[0], box[2], jnp.asarray(False), size, height)
-        return _mix_rows(image, positions, weights * (1 / 255))
-
-    rows = jax.vmap(resize)(images.reshape(batch, height, width * channels), boxes)
-    return rows.reshape(batch, size, width, channels)
-
-
-def _resize_columns(
-    planes: jax.Array, boxes: jax.Array, flips: jax.Array, *, size: int
-) -> jax.Array:
-    """``[b, w, c, size]`` to ``[b, size, c, size]``."""
-    batch, width, channels, height = planes.shape
-
-    def resize(image, box, flipped):
-        positions, weights = crop.resize_taps(box[1], box[3], flipped, size, width)
-        return _mix_rows(image, positions, weights)
-
-    columns = jax.vmap(resize)(planes.reshape(batch, width, channels * height), boxes, flips)
-    return columns.reshape(batch, size, channels, height)
-
-
-def _mix_rows(rows: jax.Array, positions: jax.Array, weights: jax.Array) -> jax.Array:
-    """Weighted sums ``[s, k]`` of the rows ``[r, k]`` at ``positions [s, taps]``."""
-    total = jnp.zeros((), jnp.float32)
-    for tap in range(positions.shape[1]):
-        taken = jnp.take(rows, positions[:, tap], axis=0, mode="clip").astype(jnp.float32)
-        total = total + weights[:, tap][:, None] * taken
-    return total
-
-
-def _recolour(
-    planes: jax.Array, factors: dict[str, jax.Array], to_gray: jax.Array | None
-) -> jax.Array:
-    channels = tuple(planes[:, :, channel] for channel in range(planes.shape[2]))
-    for name, adjust in (
-        ("brightness", colour.adjust_brightness),
-        ("contrast", colour.adjust_contrast),
-        ("saturation", colour.adjust_saturation),
-        ("hue", colour.adjust_hue),
-    ):
-        if name in factors:
-            channels = adjust(channels, factors[name][:, None, None])
-    if to_gray is not None:
-        gray = colour.luma(channels)
-        channels = tuple(jnp.where(to_gray[:, None, None], gray, channel) for channel in channels)
-    return jnp.stack(channels, axis=2)
-
-
-def _finish(planes: jax.Array) -> jax.Array:
-    # Weights that sum to 1 only up to rounding can leave a value just above it.
-    return jnp.minimum(jnp.transpose(planes, (0, 3, 1, 2)), 1.0)
 
 
 def _check_probabilities(**probabilities: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxcl import sharding
-from jaxcl.data import augment, views
+from jaxcl.data import augment, render, views
 
 _EVERYTHING = {
     "size": 8,
@@ -112,15 +112,15 @@ def test_the_two_ways_to_render_agree(images, size, channels):
     to_gray = jnp.arange(count) % 5 == 0 if channels == 3 else None
     kernels = jax.nn.softmax(jax.random.normal(key, (count, 5)))
     flips = jnp.arange(count) % 2 == 0
-    operands = (crops, boxes, flips, factors, to_gray, kernels)
-    on_cpu = jax.jit(functools.partial(augment._render_on_cpu, size=size))(*operands)
-    elsewhere = jax.jit(functools.partial(augment._render, size=size))(*operands)
+    drawn = render.Drawn(boxes, flips, factors, to_gray, kernels)
+    on_cpu = jax.jit(functools.partial(render.render_on_cpu, size=size))(crops, drawn)
+    elsewhere = jax.jit(functools.partial(render.render_by_matrices, size=size))(crops, drawn)
     assert on_cpu.shape == (count, size, size, channels)
     np.testing.assert_allclose(on_cpu, elsewhere, atol=2e-6)
 
 
 def test_large_images_are_rendered_block_by_block_with_the_same_result(images, made, monkeypatch):
-    monkeypatch.setattr(augment, "_CACHED_BYTES", 5 * 4 * 8 * 8 * 3)
+    monkeypatch.setattr(render, "_BLOCK_BYTES", 5 * 4 * 8 * 8 * 3)
     in_blocks = jax.jit(lambda *arguments: augment.augment(*arguments, **_EVERYTHING))
     indices = np.arange(100, 164, dtype=np.int32)
     assert "while" in in_blocks.lower(jax.random.key(7), images, indices, 0).as_text()
