@@ -22,9 +22,16 @@ def get_config() -> ConfigDict:
     data.upscale = True  # whether images smaller than image_size may be enlarged
     data.mean = (0.0,)  # per channel, of pixels in [0, 1]; one value serves all channels
     data.std = (1.0,)
+    data.views = "crops"  # crops | lab: crops as CIE L*a*b* (L 0..100, a and b about -108..98; see mean and std)
+    data.center = (
+        "resize"  # evaluation: resize (the centre square) | crop (the central image_size pixels)
+    )
 
     config.augment = augment = ConfigDict()
-    augment.crop_scale = (0.5, 1.0)  # share of the image area; (1.0, 1.0) with ratio (1.0, 1.0): no crop
+    augment.crop_scale = (
+        0.5,
+        1.0,
+    )  # share of the image area; (1.0, 1.0) with ratio (1.0, 1.0): no crop
     augment.crop_ratio = (0.75, 4 / 3)  # width / height
     augment.flip = 0.0  # probability of a horizontal flip
     augment.jitter = 0.0  # probability of colour jitter
@@ -39,33 +46,60 @@ def get_config() -> ConfigDict:
     config.model = model = ConfigDict()
     model.name = "small_conv"  # small_conv | resnet18 | resnet50
     model.width = 1.0  # multiplies the channels of every layer
-    model.channels = (12, 24, 48, 24)  # small_conv: output channels of its 4x4 stride-2 convolutions
-    model.batch_norm = False  # small_conv: BatchNorm after each convolution (ResNets always have it)
+    model.channels = (
+        12,
+        24,
+        48,
+        24,
+    )  # small_conv: output channels of its 4x4 stride-2 convolutions
+    model.batch_norm = (
+        False  # small_conv: BatchNorm after each convolution (ResNets always have it)
+    )
     model.pool = "flatten"  # small_conv: flatten | mean
     model.stem = "cifar"  # ResNets: cifar (3x3, stride 1, no pool) | imagenet (7x7, stride 2, pool)
-    model.head = "linear"  # linear | mlp
+    model.streams = 1  # 1 | 2: an encoder for the first channel and one for the others (L and ab)
+    model.head = "linear"  # linear | mlp | none (the projection is the embedding)
     model.hidden = 512  # units of the MLP head's hidden layer
-    model.dimension = 128  # of the projection, on the unit sphere
-    model.dtype = "float32"  # of the encoder's computation; parameters, statistics and loss are float32
+    model.dimension = (
+        128  # of the projection, on the unit sphere; head none: of one stream's embedding
+    )
+    model.dtype = (
+        "float32"  # of the encoder's computation; parameters, statistics and loss are float32
+    )
 
     config.loss = loss = ConfigDict()
     loss.name = "contrastive"  # a key of jaxcl.losses.LOSSES
     loss.temperature = 0.1  # divides the cosine similarities
     # Constants of single losses; a loss takes those that its signature names.
     loss.num_negatives = 64  # hard, hard_simple: K nearest negatives of each anchor
+    loss.sigma = 0.5  # dclw: width of the weights, in cosine
+    loss.detach_weights = False  # dclw: no gradient through the weights
+    loss.margin = 1.0  # spring, triplet: a distance of unit vectors
+    loss.form = "coded"  # spring, triplet: coded | printed (see jaxcl.losses.margin)
+    loss.num_data = None  # nce: instances that noise is drawn from; None: as many as candidates
+    loss.normalizer = "batch"  # nce: Z of each batch | first: of the first one, fixed from there
+    loss.detach_normalizer = False  # nce: no gradient through Z
+    loss.epsilon = 0.0  # nce: added to the denominators; contrastive, hard: to the probability
 
     config.candidates = candidates = ConfigDict()
-    candidates.kind = "batch"  # batch | memory_bank
-    candidates.views = "both"  # batch: both (NT-Xent) | cross (anchors of one view, candidates of the other)
-    candidates.momentum = 0.5  # memory_bank: slot <- normalise(m * slot + (1 - m) * feature)
-    candidates.initial = "random"  # memory_bank: random | encoded (one pass of the initial encoder)
+    candidates.kind = "batch"  # batch | memory_bank | streams | stream_banks (model.streams = 2)
+    candidates.views = (
+        "both"  # batch: both (NT-Xent) | cross (anchors of one view, candidates of the other)
+    )
+    candidates.momentum = 0.5  # banks: slot <- normalise(m * slot + (1 - m) * feature)
+    candidates.initial = "random"  # banks: random | encoded (one pass of the initial encoder)
+    candidates.draws = (
+        127  # stream_banks: slots drawn for each anchor, uniformly and with replacement
+    )
 
     config.optimizer = optimizer = ConfigDict()
     optimizer.name = "adam"  # sgd | adam | adamw | lars
     optimizer.learning_rate = 1e-3  # absolute, not per 256 images
     optimizer.momentum = 0.9  # sgd, lars
     optimizer.betas = (0.9, 0.999)  # adam, adamw
-    optimizer.weight_decay = 0.0  # coupled (added to the gradient) for sgd and adam, decoupled for adamw
+    optimizer.weight_decay = (
+        0.0  # coupled (added to the gradient) for sgd and adam, decoupled for adamw
+    )
     optimizer.schedule = "cosine"  # constant | step | cosine
     optimizer.boundaries = ()  # step: epochs after which the rate is multiplied by factor
     optimizer.factor = 0.1
@@ -76,6 +110,9 @@ def get_config() -> ConfigDict:
     train.epochs = 60.0  # over images, not views
     train.steps = 0  # if positive, replaces epochs
     train.log_every = 20  # steps
+    train.log_multiplier = (
+        False  # whether q_B, by which a batch damps gradients, is logged (Yeh et al., 2022)
+    )
     train.checkpoint_every = 200  # steps
     train.keep = 2  # checkpoints
 

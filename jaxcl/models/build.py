@@ -2,51 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcl.models.head import EncoderAndHead, Head, Outputs
 from jaxcl.models.resnet import BasicBlock, Bottleneck, ResNet
 from jaxcl.models.small_conv import SmallConv
-
-
-class Outputs(NamedTuple):
-    """What a model makes of images.
-
-    Attributes:
-      embedding: encoder output ``[n, e]``, float32: what the probe reads.
-      projection: head output ``[n, d]``, float32, not yet normalised: what the loss reads.
-    """
-
-    embedding: Array
-    projection: Array
-
-
-class Head(nn.Module):
-    """One linear layer, or two with a ReLU between."""
-
-    hidden: int | None
-    dimension: int
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        if self.hidden is not None:
-            x = nn.relu(nn.Dense(self.hidden)(x))
-        return nn.Dense(self.dimension)(x)
-
-
-class EncoderAndHead(nn.Module):
-    """An encoder and the projection head on it."""
-
-    encoder: nn.Module
-    head: nn.Module
-
-    def __call__(self, images: Array, train: bool) -> Outputs:
-        embedding = self.encoder(images, train).astype(jnp.float32)
-        return Outputs(embedding, self.head(embedding))
+from jaxcl.models.two_stream import TwoStream
 
 
 @dataclass(frozen=True)
@@ -79,7 +45,9 @@ class Model:
           The outputs, and the batch statistics to keep.
         """
         outputs, updated = self.module.apply(variables, images, train, mutable=["batch_stats"])
-        return outputs, updated.get("batch_stats", variables["batch_stats"]) if train else variables["batch_stats"]  # type: ignore[return-value]
+        return outputs, updated.get(
+            "batch_stats", variables["batch_stats"]
+        ) if train else variables["batch_stats"]  # type: ignore[return-value]
 
 
 def _small_conv(*, width, channels, batch_norm, pool, stem, dtype) -> nn.Module:
@@ -94,6 +62,8 @@ def _resnet(block, stages):
 
     return build
 
+
+HEADS = ("linear", "mlp", "none")
 
 MODELS = {
     "small_conv": _small_conv,
@@ -114,8 +84,9 @@ def build_model(
     hidden: int = 512,
     dimension: int = 128,
     dtype: str = "float32",
+    streams: int = 1,
 ) -> Model:
-    """Build an encoder with a projection head.
+    """Build an encoder with a projection head, or two of them.
 
     Args:
       name: a key of `MODELS`.
@@ -124,10 +95,11 @@ def build_model(
       batch_norm: ``small_conv`` only; ResNets always have it.
       pool: ``small_conv`` only: ``flatten`` or ``mean``.
       stem: ResNets only: ``cifar`` or ``imagenet``.
-      head: ``linear`` or ``mlp``.
+      head: ``linear``, ``mlp`` or ``none``: the projection is the embedding.
       hidden: units of the MLP head.
-      dimension: of the projection.
+      dimension: of the projection; with no head, of the embedding of one stream.
       dtype: of the encoder's computation; parameters and outputs are float32.
+      streams: 1, or 2: the first channel and the others go to encoders of their own (see `TwoStream`).
 
     Returns:
       The model.
@@ -136,20 +108,26 @@ def build_model(
       ValueError: a name or choice that does not exist.
     """
     choices = (("model", name, MODELS), ("pool", pool, ("flatten", "mean")))
-    choices += (("stem", stem, ("cifar", "imagenet")), ("head", head, ("linear", "mlp")))
+    choices += (("stem", stem, ("cifar", "imagenet")), ("head", head, HEADS))
     choices += (("dtype", dtype, ("float32", "bfloat16", "float16")),)
+    choices += (("streams", streams, (1, 2)),)
     for what, value, known in choices:
         if value not in known:
-            raise ValueError(f"unknown {what} {value!r}; there are: {', '.join(known)}")
-    encoder = MODELS[name](
-        width=width,
-        channels=channels,
-        batch_norm=batch_norm,
-        pool=pool,
-        stem=stem,
-        dtype=jnp.dtype(dtype),
-    )
-    return Model(EncoderAndHead(encoder, Head(hidden if head == "mlp" else None, dimension)))
+            raise ValueError(f"unknown {what} {value!r}; there are: {', '.join(map(str, known))}")
+
+    def network() -> EncoderAndHead:
+        encoder = MODELS[name](
+            width=width,
+            channels=channels,
+            batch_norm=batch_norm,
+            pool=pool,
+            stem=stem,
+            dtype=jnp.dtype(dtype),
+        )
+        units = hidden if head == "mlp" else None
+        return EncoderAndHead(encoder, None if head == "none" else Head(units, dimension))
+
+    return Model(network() if streams == 1 else TwoStream(network(), network()))
 
 
 def count_parameters(params: Any) -> int:

@@ -16,11 +16,12 @@ from ml_collections import ConfigDict
 
 from jaxcl import sharding
 from jaxcl.config import suggest
-from jaxcl.data import augment, sources, views
+from jaxcl.data import augment, lab, sources, views
 from jaxcl.losses import LOSSES
 from jaxcl.models import MODELS, Model, build_model
 from jaxcl.programs.terminal import terminal
-from jaxcl.training.candidates import Candidates, build_candidates
+from jaxcl.training.candidates import KINDS, Candidates, build_candidates
+from jaxcl.training.coupled import build_share
 from jaxcl.training.log import Progress
 from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule
 from jaxcl.training.state import Hyper
@@ -60,9 +61,7 @@ def _source(name: str, split: str, dirs: tuple[str, ...], size: int) -> sources.
                 bar.append(stack.enter_context(Progress(title, total, terminal())))
             bar[0].update(done)
 
-        return sources.load_source(
-            name, split, data_dir=dirs, size=size or None, progress=progress
-        )
+        return sources.load_source(name, split, data_dir=dirs, size=size or None, progress=progress)
 
 
 def source(config: ConfigDict, split: str) -> sources.Source:
@@ -77,10 +76,13 @@ def check_names(config: ConfigDict) -> None:
         ("model.name", MODELS),
         ("optimizer.name", OPTIMIZERS),
         ("optimizer.schedule", SCHEDULES),
-        ("candidates.kind", ("batch", "memory_bank")),
+        ("candidates.kind", KINDS),
         ("evaluate.features", ("backbone", "projection")),
         ("evaluate.solver", ("lbfgs", "sgd")),
         ("candidates.initial", ("random", "encoded")),
+        ("data.views", ("crops", "lab")),
+        ("data.center", ("resize", "crop")),
+        ("loss.normalizer", ("batch", "first")),
     )
     for name, names in known:
         section, leaf = name.split(".")
@@ -107,7 +109,10 @@ def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
       train: its training images.
       devices: over which the global batch is split.
     """
-    for name, batch in (("train", config.train.batch_size), ("evaluate", config.evaluate.batch_size)):
+    for name, batch in (
+        ("train", config.train.batch_size),
+        ("evaluate", config.evaluate.batch_size),
+    ):
         if batch <= 0 or batch % devices:
             below, above = batch // devices * devices, (batch // devices + 1) * devices
             fits = f"{below} and {above} do" if below > 0 else f"{above} does"
@@ -119,6 +124,7 @@ def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
             f"train.batch_size {config.train.batch_size} is more than the {len(train)} training images of {train.name}"
         )
     _check_images(config, train)
+    _check_streams(config, train)
     _check_negatives(config, train)
     parts(config, train)  # finds what the builders refuse; nothing is traced
 
@@ -129,12 +135,45 @@ def _check_images(config: ConfigDict, train: sources.Source) -> None:
             raise ValueError(
                 f"data.{name} has {len(config.data[name])} values for images of {train.image_shape[2]} channels"
             )
+    colour = train.image_shape[2] == 3
+    if not colour and config.data.views == "lab":
+        raise ValueError(f"data.views 'lab' needs colour images; those of {train.name} are gray")
+    if not colour and config.model.streams == 2:
+        raise ValueError(f"model.streams 2 needs images of several channels; {train.name} has one")
+    if config.data.center == "crop" and config.data.image_size > min(train.image_shape[:2]):
+        raise ValueError(
+            f"data.center 'crop' cannot cut {config.data.image_size} pixels out of images of "
+            f"{train.image_shape[0]}x{train.image_shape[1]}; choose 'resize'"
+        )
     augment.check_augment(
         train.image_shape,
         size=config.data.image_size,
         upsample=config.data.upscale,
         **config.augment,
     )
+
+
+def _check_streams(config: ConfigDict, train: sources.Source) -> None:
+    needed, streams = candidates(config, train).streams, config.model.streams
+    if needed != streams:
+        raise ValueError(
+            f"candidates.kind {config.candidates.kind!r} compares {needed} stream(s) of a view and model.streams "
+            f"is {streams}; two streams go with 'streams' and 'stream_banks'"
+        )
+    if config.model.head != "none":
+        return
+    side = config.data.image_size
+    shape, network = (side, side, train.image_shape[2]), model(config)
+    made = jax.eval_shape(
+        lambda: network.apply(
+            network.init(jax.random.key(0), shape), jnp.zeros((1, *shape)), train=False
+        )[0]
+    )
+    if made.projection.shape[1] != config.model.dimension:
+        raise ValueError(
+            f"model.dimension {config.model.dimension} is not the {made.projection.shape[1]} features of the "
+            "encoder; with model.head 'none' they must agree"
+        )
 
 
 def _check_negatives(config: ConfigDict, train: sources.Source) -> None:
@@ -150,10 +189,10 @@ def _check_negatives(config: ConfigDict, train: sources.Source) -> None:
 
 
 def loss_constants(config: ConfigDict) -> dict[str, Any]:
-    """Those values below ``config.loss`` that the loss takes as constants."""
+    """Those values below ``config.loss`` that the loss takes as constants, and that are not its defaults."""
     parameters = inspect.signature(LOSSES[config.loss.name]).parameters
-    taken = (name for name in config.loss if name in parameters)
-    return {name: config.loss[name] for name in taken if name not in ("name", "temperature")}
+    taken = (name for name in config.loss if name in parameters and name != "temperature")
+    return {n: config.loss[n] for n in taken if config.loss[n] != parameters[n].default}
 
 
 def loss(config: ConfigDict) -> Callable[..., jax.Array]:
@@ -175,27 +214,42 @@ def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
         dimension=config.model.dimension,
         views=config.candidates.views,
         momentum=config.candidates.momentum,
+        draws=config.candidates.draws,
     )
 
 
-def make_views(config: ConfigDict, count: int) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+def make_views(
+    config: ConfigDict, count: int
+) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
     """(key, images, index) -> ``count`` random, normalised views of each image ``[b, v, h, w, c]``."""
-    settings = dict(config.augment)
-    size, mean, std = config.data.image_size, config.data.mean, config.data.std
+    settings, size, finish = dict(config.augment), config.data.image_size, _finish(config)
 
     def make(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
-        made = views.several(key, images, index, num_views=count, size=size, **settings)
-        return augment.normalize_images(made, mean, std)
+        return finish(views.several(key, images, index, num_views=count, size=size, **settings))
 
     return make
+
+
+def _finish(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+    """The last thing that happens to a view: its colour space, mean and deviation."""
+    mean, std, to_lab = config.data.mean, config.data.std, config.data.views == "lab"
+
+    def finish(made: jax.Array) -> jax.Array:
+        return augment.normalize_images(lab.rgb_to_lab(made) if to_lab else made, mean, std)
+
+    return finish
 
 
 def center(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
     """Images as the evaluation sees them: resized, cropped in the middle, normalised; no randomness."""
 
+    size, finish, cut = config.data.image_size, _finish(config), config.data.center == "crop"
+
     def make(images: jax.Array) -> jax.Array:
-        made = augment.center_view(images, config.data.image_size)
-        return augment.normalize_images(made, config.data.mean, config.data.std)
+        if cut:
+            top, left = ((side - size) // 2 for side in images.shape[1:3])
+            images = images[:, top : top + size, left : left + size]
+        return finish(augment.center_view(images, size))
 
     return make
 
@@ -231,7 +285,15 @@ def parts(config: ConfigDict, train: sources.Source) -> Parts:
             weight_decay=optimizer.weight_decay,
         ),
         schedule=schedule,
+        share=build_share(config.loss.name, loss_constants(config)),
+        share_first=keeps_shared(config),
+        log_multiplier=config.train.log_multiplier,
     )
+
+
+def keeps_shared(config: ConfigDict) -> bool:
+    """Whether what the loss's rows share is kept from the first batch."""
+    return config.loss.name == "nce" and config.loss.normalizer == "first"
 
 
 def hyper(config: ConfigDict) -> Hyper:

@@ -14,7 +14,6 @@ from jax import Array
 from jaxcl.losses import normalize
 from jaxcl.sharding import gather, per_device, split_rows
 
-
 # Folded into the step's key before negatives are drawn; the views fold in small numbers.
 DRAWS = 2**31 - 1
 

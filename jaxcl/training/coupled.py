@@ -10,7 +10,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcl.losses import DECOUPLED_BY, ROW_COUPLED, dclw_weights, nce_log_normalizer
+from jaxcl.losses import (
+    DECOUPLED_BY,
+    ROW_COUPLED,
+    dclw_weights,
+    nce_log_normalizer,
+    uniformity_log_potential,
+)
 from jaxcl.training.candidates import Contrast, Rows, on_each_device
 
 Share = Callable[[Contrast, Array, jax.sharding.Mesh], dict[str, Array]]
@@ -33,8 +39,8 @@ def build_share(name: str, constants: Mapping[str, Any]) -> Share | None:
         return None
     if name not in _SHARES:
         raise ValueError(
-            f"loss.name {name!r} couples all anchors of a batch and cannot be trained over devices; "
-            f"losses that can: those outside {sorted(ROW_COUPLED - set(_SHARES))}"
+            f"loss.name {name!r} couples anchors by their columns and cannot be split over devices; "
+            "its two directions are 'contrastive' with candidates.kind 'streams'"
         )
     return _SHARES[name](constants)
 
@@ -56,22 +62,43 @@ def _log_normalizer(constants: Mapping[str, Any]) -> Share:
     def share(contrast: Contrast, temperature: Array, mesh: jax.sharding.Mesh) -> dict[str, Array]:
         def of_device(rows: Rows, temperature: Array) -> Array:
             similarities, where = rows.similarities()
-            value = nce_log_normalizer(
+            return nce_log_normalizer(
                 similarities,
                 rows.positives,
                 temperature=temperature,
                 where=where,
                 num_data=num_data,
             )
-            return value[None]
 
-        each = on_each_device(of_device, contrast, mesh, temperature)
-        # Every device has as many terms, so the mean of all is the mean of their means.
-        value = jax.nn.logsumexp(each) - jnp.log(each.size)
+        value = _log_mean_exp(of_device, contrast, mesh, temperature)
         return {"log_normalizer": jax.lax.stop_gradient(value) if detach else value}
 
     return share
 
 
-_SHARES = {"dclw": _weights, "nce": _log_normalizer}
+def _log_potential(constants: Mapping[str, Any]) -> Share:
+    t = constants.get("t", 2.0)
 
+    def share(contrast: Contrast, temperature: Array, mesh: jax.sharding.Mesh) -> dict[str, Array]:
+        del temperature
+
+        def of_device(rows: Rows) -> Array:
+            similarities, where = rows.similarities()
+            return uniformity_log_potential(similarities, rows.positives, where=where, t=t)
+
+        return {"log_potential": _log_mean_exp(of_device, contrast, mesh)}
+
+    return share
+
+
+def _log_mean_exp(
+    function: Callable[..., Array], contrast: Contrast, mesh: jax.sharding.Mesh, *more: Array
+) -> Array:
+    """The log of the mean over all devices of what each has the log of; each has as many terms."""
+    each = on_each_device(
+        lambda rows, *values: function(rows, *values)[None], contrast, mesh, *more
+    )
+    return jax.nn.logsumexp(each) - jnp.log(each.size)
+
+
+_SHARES = {"dclw": _weights, "nce": _log_normalizer, "alignment_uniformity": _log_potential}

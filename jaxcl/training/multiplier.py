@@ -33,9 +33,7 @@ def multiplier_scalars(
         q = coupling(similarities, rows.positives, temperature=temperature, where=where)
         return jax.lax.stop_gradient(q)
 
-    each = [
-        _summary(on_each_device(values, contrast, mesh, temperature)) for contrast in contrasts
-    ]
+    each = [_summary(on_each_device(values, contrast, mesh, temperature)) for contrast in contrasts]
     return jax.tree.map(lambda *values: jnp.mean(jnp.stack(values), axis=0), *each)
 
 
