@@ -110,10 +110,12 @@ def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> Tr
     parts = assemble.parts(config, train)
     variables = initial_variables(config, train.image_shape[2], mesh)
     bank = parts.candidates.init(jax.random.fold_in(jax.random.key(config.seed), 2))
-    state = sharding.place(init_state(variables, parts.optimizer, bank), mesh)
-    if config.candidates.kind == "memory_bank" and config.candidates.initial == "encoded":
+    shared = ({"log_normalizer": jnp.zeros(())},) * parts.candidates.streams
+    kept = shared if parts.share_first else ()
+    state = sharding.place(init_state(variables, parts.optimizer, bank, kept), mesh)
+    if parts.candidates.fill is not None and config.candidates.initial == "encoded":
         projections = embed(config, train, variables, mesh).projection
-        bank = sharding.place(normalize(jnp.asarray(projections)), mesh)
+        bank = sharding.place(parts.candidates.fill(jnp.asarray(projections)), mesh)
         state = state._replace(candidates=bank)
     return state
 
