@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from jaxcl import sharding
 from jaxcl.data import pipeline, sources
-from jaxcl.losses import normalize
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
 from jaxcl.programs import assemble, workdir as directory
