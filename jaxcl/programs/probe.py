@@ -52,7 +52,8 @@ def run(
     console, workdir = console or terminal(), pathlib.Path(workdir)
     baselines = config.evaluate.baselines if baselines is None else baselines
     mesh = assemble.mesh()
-    train = assemble.source(config, config.data.train_split)
+    labelled = config.evaluate.train_split or config.data.train_split
+    train = assemble.source(config, labelled)
     test = assemble.source(config, config.data.test_split)
     _check_labels(train)
     _check_labels(test)
