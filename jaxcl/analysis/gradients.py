@@ -140,12 +140,7 @@ def penalty_entropy(penalties: Any) -> jax.Array:
         >>> print(jnp.array_str(entropy, precision=4))
         [0.6931 0.3251]
     """
-    penalties = jnp.asarray(penalties)
-    total = jnp.sum(penalties, axis=-1, keepdims=True)
-    shares = penalties / jnp.where(total > 0, total, 1.0)
-    # 0 log 0 = 0: the inner `where` keeps the logarithm and its gradient finite.
-    entropy = -jnp.sum(shares * jnp.log(jnp.where(shares > 0, shares, 1.0)), axis=-1)
-    return jnp.where(total[..., 0] > 0, entropy, jnp.nan)
+    return _entropy(jnp.asarray(penalties))
 
 
 def embedding_gradients(
@@ -322,9 +317,20 @@ def split_constants(constants: dict[str, Any]) -> tuple[tuple[tuple[str, Any], .
     return fixed, arrays
 
 
+@jax.jit
+def _entropy(penalties: jax.Array) -> jax.Array:
+    total = jnp.sum(penalties, axis=-1, keepdims=True)
+    shares = penalties / jnp.where(total > 0, total, 1.0)
+    # 0 log 0 = 0: the inner `where` keeps the logarithm and its gradient finite.
+    entropy = -jnp.sum(shares * jnp.log(jnp.where(shares > 0, shares, 1.0)), axis=-1)
+    return jnp.where(total[..., 0] > 0, entropy, jnp.nan)
+
+
+@jax.jit
 def _relative(gradients: jax.Array, is_positive: jax.Array) -> jax.Array:
-    """Gradients ``[..., n, m]`` of negatives, relative to the pull on the positive, unsigned."""
+    """Gradients ``[t, n, m]`` of negatives, relative to the pull on the positive, unsigned."""
     sizes = jnp.abs(gradients)
+    is_positive = is_positive[None]
     pull = jnp.sum(jnp.where(is_positive, sizes, 0.0), axis=-1, keepdims=True)
     # No pull, no ratio: the inner `where` keeps the quotient finite.
     ratios = sizes / jnp.where(pull > 0, pull, 1.0)

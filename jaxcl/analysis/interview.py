@@ -21,6 +21,11 @@ ANCHORS = 16
 MATRICES = 6
 
 
+def quick_compilation() -> dict[str, Any] | None:
+    """Compiler options for what runs once, in no time, and takes a second to compile."""
+    return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+
+
 class Case(NamedTuple):
     """What a loss is asked, and (leading axis added) what it is asked in one batch."""
 
@@ -67,9 +72,7 @@ class Interview:
             slopes, by_temperature = jax.vmap(pull_back)(jnp.eye(ANCHORS, dtype=result.dtype))
             return Answer(result, slopes, by_temperature)
 
-        # Asked once: compiling takes a second, running next to nothing.
-        quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        self._answer = jax.jit(jax.vmap(answer), compiler_options=quick)
+        self._answer = jax.jit(jax.vmap(answer), compiler_options=quick_compilation())
 
     def takes(self, keyword: str) -> bool:
         """Whether the loss has this keyword."""

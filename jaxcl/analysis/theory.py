@@ -4,7 +4,6 @@ Each function returns plain arrays, ready to be saved and drawn. Nothing here kn
 figure.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxcl.analysis.gradients import (
     penalty_entropy,
     relative_penalties,
 )
+from jaxcl.analysis.interview import quick_compilation
 from jaxcl.losses import LOSSES, contrastive
 
 # Those of Wang & Liu's tables.
@@ -121,9 +121,7 @@ def gap_curves(
     gap = np.linspace(-1.0, 1.0, points)
     negatives = np.linspace(0.0, -1.0, num_negatives)
     curves = [
-        _gap_curve(
-            loss, tuple(sorted(constants.get(name, {}).items())), gap, negatives, temperature
-        )
+        _gap_curve(loss, constants.get(name, {}), gap, negatives, temperature)
         for name, loss in losses.items()
     ]
     return {
@@ -255,20 +253,20 @@ def theory_arrays(
     }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _gap_curve(
     loss: Loss,
-    fixed: tuple[tuple[str, Any], ...],
-    gap: jax.Array,
-    negatives: jax.Array,
-    temperature: jax.Array,
+    constants: Mapping[str, Any],
+    gap: np.ndarray,
+    negatives: np.ndarray,
+    temperature: float,
 ) -> tuple[jax.Array, jax.Array]:
-    negatives = jnp.asarray(negatives, jnp.float32)
-    positives = jnp.zeros(1, jnp.int32)
+    """Values and slopes ``[g]`` of one loss."""
+    tail = jnp.asarray(negatives, jnp.float32)
 
     def value(positive: jax.Array) -> jax.Array:
-        row = jnp.concatenate([positive[None], negatives])[None]
-        return loss(row, positives, temperature=temperature, **dict(fixed))[0]
+        row = jnp.concatenate([positive[None], tail])[None]
+        return loss(row, jnp.zeros(1, jnp.int32), temperature=temperature, **constants)[0]
 
     # One row at a time: a loss that couples rows must not couple the points of a curve.
-    return jax.vmap(jax.value_and_grad(value))(jnp.asarray(gap, jnp.float32))
+    curve = jax.vmap(jax.value_and_grad(value))
+    return jax.jit(curve, compiler_options=quick_compilation())(jnp.asarray(gap, jnp.float32))

@@ -47,7 +47,7 @@ def minimize(
     start: jax.Array,
     *,
     tolerance: jax.Array | float,
-    max_steps: int,
+    max_steps: jax.Array | int,
     precondition: Callable[[jax.Array], jax.Array] | None = None,
     history: int = 10,
 ) -> Minimum:

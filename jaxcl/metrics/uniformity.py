@@ -70,7 +70,9 @@ def uniformity(
         raise ValueError('uniformity with statistic="U" needs two embeddings, got one')
     if n == 1:
         return jnp.zeros((), x.dtype)
-    log_sum = _log_kernel_sums(x, jnp.zeros(n, jnp.int32), t, num_groups=1, chunk=min(chunk, n))[0]
+    groups = jnp.zeros(n, jnp.int32)
+    width = jnp.asarray(t, x.dtype)
+    log_sum = _log_kernel_sums(x, groups, width, num_groups=1, chunk=min(chunk, n))[0]
     u = log_sum - float(np.log(n) + np.log(n - 1) - np.log(2))
     if statistic == "U":
         return u
@@ -116,8 +118,9 @@ def uniformity_per_class(
     n = x.shape[0]
     labels = check_labels(labels, n, "labels", num_classes=num_classes)
     order = jnp.argsort(labels)
+    width = jnp.asarray(t, x.dtype)
     log_sums = _log_kernel_sums(
-        x[order], labels[order], t, num_groups=num_classes, chunk=min(chunk, n)
+        x[order], labels[order], width, num_groups=num_classes, chunk=min(chunk, n)
     )
     counts = jax.ops.segment_sum(jnp.ones_like(x[:, 0]), labels, num_segments=num_classes)
     pairs = counts * (counts - 1.0) / 2.0
@@ -140,7 +143,7 @@ def _check_options(t: float, statistic: str, chunk: int) -> None:
 
 @functools.partial(jax.jit, static_argnames=("num_groups", "chunk"))
 def _log_kernel_sums(
-    x: jax.Array, groups: jax.Array, t: float, *, num_groups: int, chunk: int
+    x: jax.Array, groups: jax.Array, t: jax.Array, *, num_groups: int, chunk: int
 ) -> jax.Array:
     """``log sum_{i<j} exp(-t |x_i - x_j|^2)`` over the pairs within each group; ``groups`` is
     ascending."""

@@ -16,12 +16,11 @@ def entropy_rank(x, eps=0.0):
     return np.exp(-np.sum(shares * np.log(shares)))
 
 
-@pytest.mark.parametrize("x", [X, X.T, X[:9]], ids=["tall", "wide", "square"])
+@pytest.mark.parametrize("x", [X, X.T], ids=["tall", "wide"])
 def test_ranks_are_exponentials_of_the_entropy_of_singular_values(x):
     with jax.enable_x64(True):
         np.testing.assert_allclose(effective_rank(x), entropy_rank(x), rtol=1e-10)
         np.testing.assert_allclose(rank_me(x), entropy_rank(x, 1e-7), rtol=1e-10)
-    np.testing.assert_allclose(effective_rank(x), entropy_rank(x), rtol=1e-5)
 
 
 def test_known_ranks():
@@ -42,9 +41,9 @@ def test_a_common_offset_counts_unless_centred():
 
 
 def test_a_collapsed_representation_keeps_its_small_rank_in_float32():
-    """Many dead dimensions: eigenvalues of x^T x in float32 would count their rounding as rank."""
-    x = np.random.default_rng(1).normal(size=(2000, 2)) @ np.eye(2, 256)
-    basis = np.linalg.qr(np.random.default_rng(2).normal(size=(256, 256)))[0]
+    """Dead dimensions: eigenvalues of x^T x in float32 would count their rounding as rank."""
+    x = np.random.default_rng(1).normal(size=(400, 2)) @ np.eye(2, 96)
+    basis = np.linalg.qr(np.random.default_rng(2).normal(size=(96, 96)))[0]
     collapsed = (x @ basis).astype(np.float32)
     np.testing.assert_allclose(effective_rank(collapsed), entropy_rank(x), rtol=1e-3)
     np.testing.assert_allclose(rank_me(collapsed), entropy_rank(x, 1e-7), rtol=1e-3)
