@@ -4,6 +4,7 @@ Measured on the test split, on projections on the unit sphere, at the temperatur
 """
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -49,9 +50,13 @@ def run(
     count = min(config.evaluate.count, len(test))
     with jax.set_mesh(mesh):
         central = embed(config, test, variables, mesh)
-        pairs = embed(config, test, variables, mesh, views=2, seed=config.seed)
-    plain = normalize(jnp.asarray(central.projection[:count]))
+        pairs = central  # of two streams, the views are the streams
+        if config.model.streams == 1:
+            pairs = embed(config, test, variables, mesh, views=2, seed=config.seed)
     views = normalize(jnp.asarray(pairs.projection[: 2 * count])).reshape(count, 2, -1)
+    plain = views
+    if config.model.streams == 1:
+        plain = normalize(jnp.asarray(central.projection[:count]))[:, None]
     measured = measure(
         plain,
         views,
@@ -65,14 +70,7 @@ def run(
         "features": "projection",
         "split": config.data.test_split,
         "count": count,
-        "uniformity": float(arrays["uniformity"]),
-        "alignment": float(arrays["alignment"]),
-        "tolerance": float(arrays["tolerance"]),
-        "positive_similarity": float(arrays["positive_similarities"].mean()),
-        "top_negative_similarities": arrays["top_negative_similarities"].mean(0).tolist(),
-        "penalty_entropy": float(arrays["penalty_entropy"].mean()),
-        "penalty_effective_negatives": float(np.exp(arrays["penalty_entropy"]).mean()),
-        "penalty_top1": float(arrays["relative_penalty_top"][:, 0].mean()),
+        **summarize(arrays),
     }
     directory.append_rows(workdir, [row])
     console.print(
@@ -82,9 +80,29 @@ def run(
     return row
 
 
+def summarize(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What a row says of measurements: means over anchors."""
+    summary = {
+        name: float(arrays[name])
+        for name in ("uniformity", "alignment", "tolerance")
+        if name in arrays
+    }
+    if "uniformity_of_streams" in arrays:
+        summary["uniformity_of_streams"] = arrays["uniformity_of_streams"].tolist()
+    if "positive_similarities" in arrays:
+        summary |= {
+            "positive_similarity": float(arrays["positive_similarities"].mean()),
+            "top_negative_similarities": arrays["top_negative_similarities"].mean(0).tolist(),
+            "penalty_entropy": float(arrays["penalty_entropy"].mean()),
+            "penalty_effective_negatives": float(np.exp(arrays["penalty_entropy"]).mean()),
+            "penalty_top1": float(arrays["relative_penalty_top"][:, 0].mean()),
+        }
+    return summary
+
+
 def measure(
     embeddings: jax.Array,
-    views: jax.Array,
+    views: jax.Array | None,
     labels: jax.Array,
     *,
     num_classes: int,
@@ -93,17 +111,31 @@ def measure(
     """All measurements of one set of images.
 
     Args:
-      embeddings: ``[n, d]`` on the sphere, of the images as they are.
-      views: ``[n, 2, d]`` on the sphere, of two random views of each.
+      embeddings: ``[n, s, d]`` on the sphere, of the images as they are, of s streams.
+      views: ``[n, 2, d]`` on the sphere, of two random views of each, or its two streams; None: nothing of pairs.
       labels: int ``[n]``.
       num_classes: c.
       temperature: of the relative penalties.
 
     Returns:
-      Scalars ``uniformity``, ``alignment``, ``tolerance``; per anchor ``positive_similarities [n]``,
+      Scalars ``uniformity`` and ``tolerance`` (means over the streams), ``alignment``; per stream
+      ``uniformity_of_streams [s]``; per anchor ``positive_similarities [n]``,
       ``top_negative_similarities [n, 10]``, ``penalty_entropy [n]``, ``relative_penalty_top [n, 10]``. The anchor is the
       first view; its positive the second; its negatives the second views of all other images.
     """
+    streams = [embeddings[:, stream] for stream in range(embeddings.shape[1])]
+    uniformities = jnp.stack([metrics.uniformity(x, t=2, normalize=False) for x in streams])
+    tolerances = [
+        metrics.tolerance(x, labels, num_classes=num_classes, conditional=True, normalize=False)
+        for x in streams
+    ]
+    found = {"uniformity": uniformities.mean(), "tolerance": jnp.stack(tolerances).mean()}
+    if len(streams) > 1:
+        found["uniformity_of_streams"] = uniformities
+    return found if views is None else found | _pairs(views, temperature)
+
+
+def _pairs(views: jax.Array, temperature: float) -> dict[str, jax.Array]:
     anchors, others = views[:, 0], views[:, 1]
     n = anchors.shape[0]
     nearest = min(NEAREST, n - 1)
@@ -116,11 +148,7 @@ def measure(
         contrastive, anchors, others, rows, temperatures=[temperature], normalize=False, k=nearest
     )
     return {
-        "uniformity": metrics.uniformity(embeddings, t=2, normalize=False),
         "alignment": metrics.alignment(anchors, others, alpha=2, normalize=False),
-        "tolerance": metrics.tolerance(
-            embeddings, labels, num_classes=num_classes, conditional=True, normalize=False
-        ),
         "positive_similarities": separation.positive_similarities,
         "top_negative_similarities": separation.negative_similarities,
         "penalty_entropy": penalties.entropy[0],
