@@ -118,6 +118,7 @@ def get_config() -> ConfigDict:
 
     config.evaluate = evaluate = ConfigDict()
     evaluate.batch_size = 512  # images, over all devices
+    evaluate.train_split = ""  # labelled images of the probe; "": data.train_split
     evaluate.features = "backbone"  # what the probe reads: backbone | projection
     evaluate.standardize = True  # features to zero mean and unit variance of the training split
     evaluate.solver = "lbfgs"  # lbfgs (convex, to convergence) | sgd (Wang & Liu's recipe)
