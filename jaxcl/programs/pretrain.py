@@ -109,8 +109,9 @@ def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> Tr
     parts = assemble.parts(config, train)
     variables = initial_variables(config, train.image_shape[2], mesh)
     bank = parts.candidates.init(jax.random.fold_in(jax.random.key(config.seed), 2))
-    shared = ({"log_normalizer": jnp.zeros(())},) * parts.candidates.streams
-    kept = shared if parts.share_first else ()
+    kept = ()
+    if parts.share_first:  # of the right shape; the first step fills it
+        kept = tuple({"log_normalizer": jnp.zeros(())} for _ in range(parts.candidates.streams))
     state = sharding.place(init_state(variables, parts.optimizer, bank, kept), mesh)
     if parts.candidates.fill is not None and config.candidates.initial == "encoded":
         projections = embed(config, train, variables, mesh).projection
