@@ -69,7 +69,7 @@ class Imagenet100(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # Nothing is downloaded.
         if self._source is None:
             raise ValueError("preparing imagenet100 needs source=..., a prepared imagenet2012")
-        builder = tfds.builder_from_directory(os.fspath(self._source))
+        builder: Any = tfds.builder_from_directory(os.fspath(self._source))
         labels = _labels(builder.info.features["label"].names, self._source)
         lacking = [split for split in SPLITS if split not in builder.info.splits]
         if lacking:

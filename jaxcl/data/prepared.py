@@ -5,7 +5,7 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def open_prepared(
     if folder is None:
         known = [*tfds.list_builders(with_community_datasets=False), *OWN_SETS]
         raise ValueError(_missing(name, searched, known))
-    builder = tfds.builder_from_directory(str(folder))
+    builder: Any = tfds.builder_from_directory(str(folder))
     features = builder.info.features
     image_key, label_key = _keys(name, features, tfds)
     shape = _image_shape(name, features[image_key], size)
@@ -65,9 +65,9 @@ def open_prepared(
 
 def places(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     """Where prepared sets are looked for: in ``folders``, then in TFDS's own folder."""
-    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import constants
 
-    own = pathlib.Path(tfds.core.constants.DATA_DIR).expanduser()
+    own = pathlib.Path(constants.DATA_DIR).expanduser()
     return list(dict.fromkeys([*folders, own]))
 
 
