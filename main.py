@@ -6,6 +6,10 @@ This file holds what belongs to a process and not to a library: arguments, simul
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxcl.launch import Journal
 
 PROGRAMS = {
     "pretrain": "train one configuration (resumes the run in --workdir)",
@@ -13,10 +17,9 @@ PROGRAMS = {
     "analyze": "gradients and geometry of a checkpoint, or the theory without any",
     "sweep": "every cell of a config's grid: pretrain, probe, analyze (skips what is done), then the report",
     "report": "tables and figures of everything below --workdir",
+    "verify": "the sharded step against one device's, before a long run",
     "prepare": "download and prepare a data set of TensorFlow Datasets",
 }
-PREEMPTED = 143  # exit code after SIGTERM, once the state is saved
-MISTAKE = 2  # exit code of a mistake in arguments or configuration
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
@@ -37,11 +40,31 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         help="simulated devices on a CPU (default: one for each core; XLA's convolutions use about one core)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="move a run of another config aside instead of refusing"
+        "--force",
+        action="store_true",
+        help="move a run of another config aside instead of refusing",
     )
-    parser.add_argument("--step", type=int, help="probe, analyze: the checkpoint (default: the last)")
+    parser.add_argument(
+        "--step", type=int, help="probe, analyze: the checkpoint (default: the last)"
+    )
     parser.add_argument("--list", action="store_true", help="sweep: print the cells and stop")
     parser.add_argument("--cell", type=int, metavar="I", help="sweep: run only this cell")
+    several = parser.add_argument_group("several processes (hosts) as one run")
+    several.add_argument(
+        "--multihost",
+        action="store_true",
+        help="every process runs this same command; Cloud TPU, GKE, Slurm and Open MPI need no other flag",
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: of process 0")
+    several.add_argument("--processes", type=int, metavar="N", help="elsewhere: how many")
+    several.add_argument("--process-id", type=int, metavar="I", help="elsewhere: which, 0 to N-1")
+    several.add_argument(
+        "--patience",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="without a sign of life, after which a process is lost and the others leave (default: 3)",
+    )
     parser.add_argument("--dataset", metavar="NAME", help="prepare: a data set of TFDS")
     parser.add_argument("--data_dir", metavar="DIRECTORY", help="prepare: where to")
     parsed, rest = parser.parse_known_args(argv)
@@ -49,16 +72,45 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     for argument in rest:
         name, equals, value = argument.partition("=")
         if not name.startswith("--config.") or not equals:
-            parser.error(f"unknown argument {argument!r} (a config key is set by --config.key=value)")
+            parser.error(
+                f"unknown argument {argument!r} (a config key is set by --config.key=value)"
+            )
         overrides[name.removeprefix("--config.")] = value
     for name in ("config", "workdir"):
-        needed = {"config": ("pretrain", "sweep"), "workdir": tuple(set(PROGRAMS) - {"prepare"})}
+        needed = {
+            "config": ("pretrain", "sweep", "verify"),
+            "workdir": tuple(set(PROGRAMS) - {"prepare", "verify"}),
+        }
         if parsed.program in needed[name] and getattr(parsed, name) is None:
             if not (name == "workdir" and parsed.list):
                 parser.error(f"{parsed.program} needs --{name}")
     if parsed.program == "prepare" and not parsed.dataset:
         parser.error("prepare needs --dataset")
+    if problem := multihost_mistake(parsed):
+        parser.error(problem)
     return parsed, overrides
+
+
+def multihost_mistake(parsed: argparse.Namespace) -> str:
+    """What is wrong with the flags of several processes; empty if nothing."""
+    flags = {
+        "--coordinator": parsed.coordinator,
+        "--processes": parsed.processes,
+        "--process-id": parsed.process_id,
+    }
+    given = [name for name, value in flags.items() if value is not None]
+    if given and not parsed.multihost:
+        return f"{given[0]} needs --multihost"
+    if given and len(given) < len(flags):
+        missing = ", ".join(name for name in flags if name not in given)
+        return f"{given[0]} needs {missing} too (or none of them, on Cloud TPU, GKE, Slurm and Open MPI)"
+    if given and not 0 <= parsed.process_id < parsed.processes:
+        return f"--process-id {parsed.process_id} must lie in 0 to {parsed.processes - 1}"
+    if given and not parsed.coordinator.rpartition(":")[2].isdigit():
+        return f"--coordinator {parsed.coordinator!r} must be HOST:PORT"
+    if parsed.multihost and parsed.program in ("report", "prepare"):
+        return f"{parsed.program} is a program of one process; run it without --multihost"
+    return ""
 
 
 def use_devices(count: int | None) -> None:
@@ -81,10 +133,19 @@ def main(argv: list[str]) -> int:
     arguments, overrides = parse(argv)
     use_devices(arguments.devices)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if arguments.multihost:
+        from jaxcl.launch import supervise
+
+        return supervise(lambda journal: run(arguments, overrides, journal))
+    return run(arguments, overrides, None)
+
+
+def run(arguments: argparse.Namespace, overrides: dict[str, str], journal: "Journal | None") -> int:
+    """Run one program in this process."""
     # jaxcl is imported only now, because the environment above is read when its dependencies start.
     from jaxcl.programs import command
 
-    return command.run(arguments, overrides)
+    return command.run(arguments, overrides, journal)
 
 
 if __name__ == "__main__":

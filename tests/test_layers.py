@@ -19,6 +19,7 @@ ALLOWED = {
     "training": {"sharding", "losses"},
     "reporting": {"version"},
     "programs": {
+        "launch",
         "analysis",
         "config",
         "data",

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from jaxcl import metrics
 from jaxcl.analysis import penalty_statistics
 from jaxcl.losses import contrastive, normalize
-from jaxcl.programs import assemble, frozen, identity
+from jaxcl.programs import assemble, frozen, hosts, identity
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
 from jaxcl.programs.terminal import terminal
@@ -65,7 +65,9 @@ def run(
         temperature=config.loss.temperature,
     )
     arrays = {name: np.asarray(value) for name, value in measured.items()}
-    np.savez(workdir / "analysis.npz", **{k: v for k, v in arrays.items() if v.ndim})
+    if hosts.first():
+        kept: dict[str, Any] = {name: value for name, value in arrays.items() if value.ndim}
+        np.savez(workdir / "analysis.npz", **kept)
     row = identity.row(config, "analyze", step) | {
         "features": "projection",
         "split": config.data.test_split,
@@ -120,8 +122,8 @@ def measure(
     Returns:
       Scalars ``uniformity`` and ``tolerance`` (means over the streams), ``alignment``; per stream
       ``uniformity_of_streams [s]``; per anchor ``positive_similarities [n]``,
-      ``top_negative_similarities [n, 10]``, ``penalty_entropy [n]``, ``relative_penalty_top [n, 10]``. The anchor is the
-      first view; its positive the second; its negatives the second views of all other images.
+      ``top_negative_similarities [n, 10]``, ``penalty_entropy [n]``, ``relative_penalty_top [n, 10]``. The anchor is
+      the first view; its positive the second; its negatives the second views of all other images.
     """
     streams = [embeddings[:, stream] for stream in range(embeddings.shape[1])]
     uniformities = jnp.stack([metrics.uniformity(x, t=2, normalize=False) for x in streams])
@@ -154,4 +156,3 @@ def _pairs(views: jax.Array, temperature: float) -> dict[str, jax.Array]:
         "penalty_entropy": penalties.entropy[0],
         "relative_penalty_top": penalties.top_penalties[0],
     }
-

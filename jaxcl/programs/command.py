@@ -4,59 +4,96 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jaxcl import config as configs
+from jaxcl.launch import Journal, restart_command
+
+if TYPE_CHECKING:
+    from jaxcl.training.peers import Peers
 
 MISTAKE, PREEMPTED, FAILED = 2, 143, 1
 
 
-def run(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> int:
+def run(
+    arguments: argparse.Namespace, overrides: Mapping[str, str], journal: Journal | None = None
+) -> int:
     """Run the program that the arguments name.
 
+    Args:
+      arguments: of ``main.py``.
+      overrides: of the configuration, as texts.
+      journal: where a process of several notes its step.
+
     Returns:
-      0, or 2 for a mistake of the user's, 143 after SIGTERM with the state saved, 1 for a run that failed.
+      0, or 2 for a mistake of the user's, 143 after SIGTERM with the state saved, 75 where another process was lost, 1
+      for a run that failed.
     """
     if arguments.program == "report":
         from jaxcl.programs import report
 
         print(report.run(arguments.workdir))
         return 0
+    # Imported before a process joins the others: loading libraries can keep it from giving signs of life.
+    from jax.errors import JaxRuntimeError
+
+    from jaxcl.programs import hosts, sweep  # noqa: F401
     from jaxcl.training.loop import NonFiniteLoss, Preempted
 
+    peers = None
     try:
-        _dispatch(arguments, overrides)
+        if arguments.multihost:
+            peers = hosts.join(
+                arguments.coordinator,
+                arguments.processes,
+                arguments.process_id,
+                journal=journal or Journal(),
+                command=restart_command(),
+                patience=arguments.patience,
+            )
+        code = _dispatch(arguments, overrides, peers)
     except Preempted as stop:
-        print(f"{stop}. The same command goes on from there.", file=sys.stderr)
-        return PREEMPTED
+        if hosts.first():
+            print(f"{stop}. The same command goes on from there.", file=sys.stderr)
+        code = PREEMPTED
     except (ValueError, FileNotFoundError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return MISTAKE
-    except NonFiniteLoss as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return FAILED
-    return 0
+        return _failed(MISTAKE, mistake, peers)
+    except (NonFiniteLoss, OSError) as failure:
+        return _failed(FAILED, failure, peers)
+    except JaxRuntimeError as failure:
+        if peers is None:
+            raise
+        peers.suspect()  # does not return if another process is lost
+        return _failed(FAILED, failure, peers)
+    except BaseException as failure:
+        if peers is None or isinstance(failure, SystemExit):
+            raise
+        sys.excepthook(type(failure), failure, failure.__traceback__)
+        peers.fail(FAILED, f"{type(failure).__name__}: {failure}")
+    if peers is not None:
+        hosts.leave(peers)
+    return code
 
 
-def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> None:
+def _failed(code: int, error: Exception, peers: "Peers | None") -> int:
+    print(f"error: {error}", file=sys.stderr)
+    if peers is not None:
+        peers.fail(code, str(error))
+    return code
+
+
+def _dispatch(
+    arguments: argparse.Namespace, overrides: Mapping[str, str], stop: "Peers | None"
+) -> int:
+    from jaxcl.programs import hosts
+
     program, force = arguments.program, arguments.force
     if program == "prepare":
         from jaxcl.programs import prepare
 
         prepare.run(arguments.dataset, arguments.data_dir)
-        return
+        return 0
     workdir = pathlib.Path(arguments.workdir) if arguments.workdir else pathlib.Path()
-    if program == "sweep":
-        from jaxcl.programs import sweep
-
-        base = configs.load(arguments.config)
-        fixed = configs.parse_overrides(base, overrides)
-        cells = configs.load_sweep(arguments.config)
-        if arguments.list:
-            sweep.show(configs.override(base, fixed), cells)
-            return
-        fixed_config = configs.override(base, fixed)
-        print(sweep.run(fixed_config, workdir, cells=cells, only=arguments.cell, force=force))
-        return
     if arguments.config:
         base = configs.load(arguments.config)
     else:
@@ -64,14 +101,30 @@ def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> No
 
         base = load_config(workdir)
     config = configs.override(base, configs.parse_overrides(base, overrides))
-    if program == "analyze" and "theory" in config:
+    if program == "sweep":
+        from jaxcl.programs import sweep
+
+        cells = configs.load_sweep(arguments.config)
+        if arguments.list:
+            if hosts.first():
+                sweep.show(config, cells)
+            return 0
+        page = sweep.run(config, workdir, cells=cells, only=arguments.cell, force=force, stop=stop)
+        if hosts.first():
+            print(page)
+    elif program == "analyze" and "theory" in config:
         from jaxcl.programs import theory
 
-        print(theory.run(workdir, **config.theory))
+        if hosts.first():
+            print(theory.run(workdir, **config.theory))
     elif program == "pretrain":
         from jaxcl.programs import pretrain
 
-        pretrain.run(config, workdir, force=force)
+        pretrain.run(config, workdir, force=force, stop=stop)
+    elif program == "verify":
+        from jaxcl.programs import verify
+
+        return 0 if verify.run(config) else FAILED
     elif program == "probe":
         from jaxcl.programs import probe
 
@@ -80,3 +133,4 @@ def _dispatch(arguments: argparse.Namespace, overrides: Mapping[str, str]) -> No
         from jaxcl.programs import analyze
 
         analyze.run(config, workdir, step=arguments.step)
+    return 0

@@ -34,6 +34,7 @@ def _apply(config: ConfigDict, mesh: jax.sharding.Mesh, views: int) -> Callable:
     key = f"{config.model}{config.data}{config.augment}{views}{mesh.devices.tolist()}"
     if key not in _APPLY:
         model = assemble.model(config)
+        many = jax.process_count() > 1
         center, random = assemble.center(config), assemble.make_views(config, max(views, 1))
 
         def make(key, images, index):
@@ -41,9 +42,14 @@ def _apply(config: ConfigDict, mesh: jax.sharding.Mesh, views: int) -> Callable:
             return made.reshape(-1, *made.shape[2:])
 
         @jax.jit
-        def apply(variables, key, images, index):
-            made = sharding.per_device(make, mesh, (False, True, True))(key, images, index)
-            return model.apply(variables, made, train=False)[0]
+        def apply(variables, key, batch):
+            made = sharding.per_device(make, mesh, (False, True, True))(
+                key, batch["image"], batch["index"]
+            )
+            outputs = model.apply(variables, made, train=False)[0]
+            rest = {name: batch[name] for name in ("index", "label", "mask")}
+            # A process can read only what its own devices hold: with several, every device gets every row.
+            return jax.tree.map(sharding.gather, (outputs, rest)) if many else (outputs, rest)
 
         _APPLY[key] = apply
     return _APPLY[key]
@@ -71,7 +77,7 @@ def embed(
       tick: told how many images are done.
 
     Returns:
-      The embeddings of all images in order, ``views`` rows for each.
+      The embeddings of all images in order, ``views`` rows for each; the same on every process.
     """
     apply, repeat = _apply(config, mesh, views), max(views, 1)
     key = sharding.place(jax.random.key(seed), mesh)
@@ -83,15 +89,18 @@ def embed(
         process_count=jax.process_count(),
     )
     for batch in batches:
-        images = sharding.global_batch({k: batch[k] for k in ("image", "index")}, mesh)
-        outputs = jax.device_get(apply(variables, key, images["image"], images["index"]))
-        kept = np.flatnonzero(batch["mask"])
+        outputs, read = jax.device_get(apply(variables, key, sharding.global_batch(batch, mesh)))
+        kept = np.flatnonzero(read["mask"])
+        # The rows of a mesh over several hosts need not stand in the order of the split.
+        kept = kept[np.argsort(read["index"][kept])]
         rows = (kept[:, None] * repeat + np.arange(repeat)).ravel()
         backbone.append(outputs.embedding[rows])
         # One projection of each image, or one of each of its streams.
-        streams = outputs.projection.reshape(len(outputs.embedding), -1, outputs.projection.shape[1])
+        streams = outputs.projection.reshape(
+            len(outputs.embedding), -1, outputs.projection.shape[1]
+        )
         projection.append(streams[rows].reshape(-1, streams.shape[2]))
-        labels.append(np.repeat(batch["label"][kept], repeat))
+        labels.append(np.repeat(read["label"][kept], repeat))
         done += len(kept)
         tick(done)
     return Embeddings(np.concatenate(backbone), np.concatenate(projection), np.concatenate(labels))

@@ -1,6 +1,5 @@
 """The model of a checkpoint, read without the rest of the training state, and the proof that nobody changed it."""
 
-import contextlib
 import hashlib
 import pathlib
 from typing import Any
@@ -49,7 +48,7 @@ def restore(
       ValueError: no run, another run, or no such checkpoint.
     """
     check_same_run(workdir, config)
-    with contextlib.closing(Checkpoints(workdir / "checkpoints", config.train.keep)) as checkpoints:
+    with Checkpoints(workdir / "checkpoints", config.train.keep) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
             raise ValueError(f"{workdir} holds no checkpoint yet; pretrain it first")

@@ -1,6 +1,5 @@
 """Pretrain one configuration; started again on the same directory, go on where it stopped."""
 
-import contextlib
 import pathlib
 from typing import Any
 
@@ -12,13 +11,15 @@ from jaxcl import sharding
 from jaxcl.data import pipeline, sources
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
-from jaxcl.programs import assemble, workdir as directory
+from jaxcl.programs import assemble, hosts
+from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
 from jaxcl.programs.initial import initial_variables
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
 from jaxcl.training.log import Console, MetricsFile
 from jaxcl.training.loop import train as run_loop
+from jaxcl.training.peers import Stop
 from jaxcl.training.state import TrainState, from_items, init_state, to_items
 
 
@@ -28,6 +29,7 @@ def run(
     *,
     force: bool = False,
     console: Console | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Pretrain to the end of the configured run.
 
@@ -36,6 +38,7 @@ def run(
       workdir: the run directory; a run of the same config in it is resumed.
       force: move a run of another config aside instead of refusing.
       console: None for the terminal.
+      stop: how the processes of a run agree on where to stop; None for one process.
 
     Returns:
       ``{"step": steps of the run, "resumed_from": steps that were already taken}``.
@@ -52,10 +55,10 @@ def run(
     resuming = directory.open_for_training(workdir, config, force)
     steps, per_epoch = assemble.length(config, train)
     with (
-        contextlib.closing(Checkpoints(workdir / "checkpoints", config.train.keep)) as checkpoints,
+        Checkpoints(workdir / "checkpoints", config.train.keep) as checkpoints,
         jax.set_mesh(mesh),
     ):
-        if steps in checkpoints.steps():
+        if hosts.from_first(steps in checkpoints.steps()):
             console.print(f"{workdir} is done: {steps} steps")
             return {"step": steps, "resumed_from": steps}
         state, start = initial_state(config, train, mesh), 0
@@ -76,7 +79,6 @@ def run(
                 process_index=jax.process_index(),
                 process_count=jax.process_count(),
             )
-            writes = jax.process_index() == 0
             run_loop(
                 assemble.step(config, train, mesh),
                 state,
@@ -90,8 +92,9 @@ def run(
                 log_every=config.train.log_every,
                 checkpoint_every=config.train.checkpoint_every,
                 checkpoints=checkpoints,
-                metrics=MetricsFile(workdir / "metrics.jsonl", start) if writes else None,
+                metrics=MetricsFile(workdir / "metrics.jsonl", start) if hosts.first() else None,
                 console=console,
+                stop=stop,
             )
     return {"step": steps, "resumed_from": start}
 
@@ -120,7 +123,9 @@ def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> Tr
     return state
 
 
-def opening(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int, state: TrainState) -> str:
+def opening(
+    config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int, state: TrainState
+) -> str:
     """What a run is, in a few lines."""
     candidates = assemble.candidates(config, train)
     kind = mesh.devices.flat[0].device_kind
@@ -143,4 +148,3 @@ def opening(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, steps: int,
             f"{optimizer.name} {optimizer.learning_rate:g}, {optimizer.schedule}",
         ]
     )
-

@@ -12,10 +12,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxcl.config import override
-from jaxcl.programs import analyze, pretrain, probe, report, theory
+from jaxcl.programs import analyze, hosts, pretrain, probe, report, theory
 from jaxcl.programs.terminal import terminal
 from jaxcl.programs.workdir import read_rows
 from jaxcl.training.log import Console
+from jaxcl.training.peers import Stop
 
 Cell = Mapping[str, Any]
 
@@ -42,6 +43,7 @@ def run(
     only: int | None = None,
     force: bool = False,
     console: Console | None = None,
+    stop: Stop | None = None,
 ) -> pathlib.Path:
     """Run a grid.
 
@@ -52,9 +54,10 @@ def run(
       only: run only the cell of this number.
       force: move runs of other configs aside instead of refusing.
       console: None for the terminal.
+      stop: how the processes of a run agree on where to stop; None for one process.
 
     Returns:
-      The report's page.
+      The report's page, which the first process writes.
 
     Raises:
       ValueError: a mistake in the grid, found before the first cell runs.
@@ -71,20 +74,37 @@ def run(
     for count, number in enumerate(chosen):
         cell, name = configs[number], cell_name(cells[number])
         console.print(f"[{count + 1}/{len(chosen)}] {name}")
-        run_cell(cell, root / name, baselines=_first(cell, baselines), force=force, console=console)
+        run_cell(
+            cell,
+            root / name,
+            baselines=_first(cell, baselines),
+            force=force,
+            console=console,
+            stop=stop,
+        )
+    if not hosts.first():
+        return root / "report" / "index.html"
     theory.write(root)
     return report.run(root)
 
 
 def run_cell(
-    config: ConfigDict, workdir: pathlib.Path, *, baselines: bool, force: bool, console: Console
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    *,
+    baselines: bool,
+    force: bool,
+    console: Console,
+    stop: Stop | None = None,
 ) -> None:
     """Pretrain, probe and analyze one cell, as far as that is not done."""
-    summary = pretrain.run(config, workdir, force=force, console=console)
+    summary = pretrain.run(config, workdir, force=force, console=console, stop=stop)
     done = {row["program"] for row in read_rows(workdir) if row["step"] == summary["step"]}
-    if "probe" not in done:
+    # Files change under the others while the first process writes them, so it alone decides.
+    probed, analyzed = (hosts.from_first(name in done) for name in ("probe", "analyze"))
+    if not probed:
         probe.run(config, workdir, baselines=baselines, console=console)
-    if "analyze" not in done:
+    if not analyzed:
         analyze.run(config, workdir, console=console)
 
 

@@ -14,6 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxcl import config as configs
+from jaxcl.programs import hosts
 from jaxcl.training.log import read_lines
 
 EVALUATION = ("evaluate.",)  # what may change between two programs on one run
@@ -21,6 +22,8 @@ EVALUATION = ("evaluate.",)  # what may change between two programs on one run
 
 def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = False) -> bool:
     """Claim a directory for a run of this config, before anything compiles.
+
+    With several processes the first one claims it, and the others see that they share it.
 
     Args:
       workdir: made if absent.
@@ -32,8 +35,33 @@ def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = F
       Whether the directory already holds this run, so that it is resumed.
 
     Raises:
-      ValueError: it holds a run of another config, or cannot be written.
+      ValueError: it holds a run of another config, cannot be written, or is not the same on every process.
     """
+    resumes = _claim(workdir, config, force) if hosts.first() else False
+    resumes = bool(hosts.from_first(resumes))
+    if jax.process_count() > 1:
+        _check_shared(workdir)
+    return resumes
+
+
+def _check_shared(workdir: pathlib.Path) -> None:
+    """Raise `ValueError` if this process does not see the file that the first one leaves."""
+    token = workdir / f".shared-{hosts.from_first(os.getpid())}"
+    if hosts.first():
+        token.touch()
+    hosts.from_first(0)
+    seen = token.is_file()
+    hosts.from_first(0)
+    if hosts.first():
+        token.unlink()
+    if not seen:
+        raise ValueError(
+            f"process {jax.process_index()} does not see what process 0 writes into {workdir}; --workdir must name a "
+            "directory that all hosts share"
+        )
+
+
+def _claim(workdir: pathlib.Path, config: ConfigDict, force: bool) -> bool:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / ".writable"
@@ -43,9 +71,8 @@ def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = F
         raise ValueError(f"cannot write to workdir {workdir}: {error.strerror or error}") from None
     path = workdir / "config.json"
     if not path.is_file():
-        if jax.process_index() == 0:
-            write_json(workdir / "environment.json", environment())
-            write_text(path, configs.to_json(config))
+        write_json(workdir / "environment.json", environment())
+        write_text(path, configs.to_json(config))
         return False
     difference = configs.first_difference(
         configs.from_json(path.read_text()), config, ignore=EVALUATION
@@ -59,11 +86,12 @@ def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = F
             "choose another --workdir, or --force to move that run aside"
         )
     aside = next(
-        p for p in (workdir.with_name(f"{workdir.name}.old-{i}") for i in range(1, 1000))
+        p
+        for p in (workdir.with_name(f"{workdir.name}.old-{i}") for i in range(1, 1000))
         if not p.exists()
     )
     shutil.move(workdir, aside)
-    return open_for_training(workdir, config)
+    return _claim(workdir, config, force)
 
 
 def load_config(workdir: pathlib.Path) -> ConfigDict:
@@ -109,7 +137,9 @@ def environment() -> dict[str, Any]:
 
 
 def append_rows(workdir: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    """Append rows to ``rows.jsonl``."""
+    """Append rows to ``rows.jsonl``; the first process does."""
+    if not hosts.first():
+        return
     with (workdir / "rows.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 

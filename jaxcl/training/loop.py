@@ -14,6 +14,7 @@ import numpy as np
 from jaxcl.sharding import global_batch
 from jaxcl.training.checkpoint import Checkpoints
 from jaxcl.training.log import Console, MetricsFile, Progress
+from jaxcl.training.peers import Stop
 from jaxcl.training.state import Hyper, TrainState, to_items
 from jaxcl.training.step import Step
 
@@ -27,13 +28,27 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class StopRequest:
-    """True once the process was asked to stop; a second request is not delayed."""
+    """True once this process, the only one of its run, was asked to stop; a second request is not delayed."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def __bool__(self) -> bool:
         return self._event.is_set()
+
+    def requested(self) -> bool:
+        """Whether the process was asked to stop."""
+        return bool(self)
+
+    def after(self, done: int) -> bool:
+        """Whether to stop after ``done`` steps."""
+        del done
+        return bool(self)
+
+    def listening(self, start: int) -> contextlib.AbstractContextManager:
+        """`on_sigterm`; with `requested` and `after` it is what the loop asks of one process or of many."""
+        del start
+        return self.on_sigterm()
 
     @contextlib.contextmanager
     def on_sigterm(self) -> Iterator["StopRequest"]:
@@ -69,6 +84,7 @@ def train(
     checkpoints: Checkpoints,
     metrics: MetricsFile | None,
     console: Console,
+    stop: Stop | None = None,
 ) -> TrainState:
     """Run from step ``start`` to ``num_steps``.
 
@@ -87,6 +103,7 @@ def train(
       checkpoints: where to.
       metrics: None on processes that write no text.
       console: told about progress.
+      stop: where a run of several processes agrees on the step after which all stop; None for one process.
 
     Returns:
       The state after ``num_steps``.
@@ -98,6 +115,7 @@ def train(
     pending: tuple[int, dict[str, jax.Array]] | None = None
     clock, last = time.perf_counter, start
     begun = clock()
+    stop = StopRequest() if stop is None else stop
 
     def flush() -> str:
         nonlocal pending, begun, last
@@ -125,14 +143,18 @@ def train(
     note = ""
     with (
         Progress("pretrain", num_steps, console, start) as progress,
-        StopRequest().on_sigterm() as stop,
+        stop.listening(start),
         jax.transfer_guard("disallow"),
     ):
         for number, batch in batches:
-            state, scalars = step(state, global_batch(batch, mesh), hyper)
+            # With several processes jax takes even this for an implicit transfer; it is the one that is meant.
+            with jax.transfer_guard_host_to_device("allow"):
+                arrays = global_batch(batch, mesh)
+            state, scalars = step(state, arrays, hyper)
             note = flush() or note
             done = number + 1
-            last_step, stopping = done == num_steps, bool(stop)
+            last_step = done == num_steps
+            stopping = not last_step and stop.after(done)
             if done % log_every == 0 or last_step or stopping:
                 pending = (done, scalars)
             if done % checkpoint_every == 0 or last_step or stopping:
@@ -140,7 +162,7 @@ def train(
                 note = flush() or note  # a state that is not finite is never saved
                 checkpoints.save(done, to_items(state))
             progress.update(done, note)
-            if stopping and not last_step:
+            if stopping or (last_step and stop.requested()):
                 checkpoints.wait()
                 raise Preempted(f"asked to stop: saved step {done} of {num_steps}")
     checkpoints.wait()
