@@ -1,22 +1,27 @@
-"""Four losses on two colour streams: spring-like, triplet, softmax and NCE (Wang, Zhang, Chen, Ding, EECS 442 report, 2020).
+"""Four losses on two colour streams: spring-like, triplet, softmax and NCE.
 
-* ``configs/cmc_losses.py`` or ``:report``: STL-10 at the settings of the report's code: 100,000 unlabelled images, 64 px
-  crops, two encoders of four convolutions, two memory banks, 100 epochs. Not yet run.
+The study is the EECS 442 report of Wang, Zhang, Chen and Ding (University of Michigan, 2020).
+
+* ``configs/cmc_losses.py`` or ``:report``: STL-10 at the settings of the report's code: 100,000
+  unlabelled images, 64 px crops, two encoders of four convolutions, two memory banks, 100 epochs.
+  Not yet run.
 * ``configs/cmc_losses.py:cpu``: CIFAR-10, 10 epochs. Not yet run.
-* ``configs/cmc_losses.py:cpu64``: Tiny ImageNet with 20 classes, 64 px, the report's encoder, 10 epochs. Not yet run.
+* ``configs/cmc_losses.py:cpu64``: Tiny ImageNet with 20 classes, 64 px, the report's encoder, 10
+  epochs. Not yet run.
 
-Where the report and its code differ, the code's values stand here, for they made its Table 1. Its loss is the sum of both
-directions; ours is their mean, which Adam does not notice.
+Where the report and its code differ, the code's values stand here, for they made its Table 1. Its
+loss is the sum of both directions; ours is their mean, which Adam does not notice.
 
-Command: ``python main.py sweep --config=configs/cmc_losses.py:cpu --workdir=runs/cmc``; other candidates by
-``--config.candidates.kind=streams`` (the batch's).
+Command: ``python main.py sweep --config=configs/cmc_losses.py:cpu --workdir=runs/cmc``; the batch's
+candidates instead of the banks' by ``--config.candidates.kind=streams``.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from configs import default
 from ml_collections import ConfigDict
+
+from configs import default
 
 SCALES = ("report", "cpu", "cpu64")
 SEEDS = {"report": (0,), "cpu": (0, 1), "cpu64": (0, 1)}

@@ -4,19 +4,22 @@
 * ``configs/decoupled.py:resnet50``: the same with ResNet-50. Not yet run.
 * ``configs/decoupled.py:cpu``: four convolutions, 5 epochs. Not yet run.
 
-What the paper used on CIFAR we could not read. These are the settings of public reimplementations: temperature 0.1, sigma 0.5,
-Adam at 1e-3 without a schedule, SimCLR's views without blur. All cells see the same number of images.
+What the paper used on CIFAR we could not read. These are the settings of public reimplementations:
+temperature 0.1, sigma 0.5, Adam at 1e-3 without a schedule, SimCLR's views without blur. All cells
+see the same number of images.
 
-Command: ``python main.py sweep --config=configs/decoupled.py:cpu --workdir=runs/decoupled``; another set by
-``--config.data.name=cifar100``. q_B, by which NT-Xent damps the gradient of each anchor, is in ``metrics.jsonl``: its mean,
-the share below 0.1 and a histogram of 20 bins, every ``train.log_every`` steps.
+Command: ``python main.py sweep --config=configs/decoupled.py:cpu --workdir=runs/decoupled``; another
+set by ``--config.data.name=cifar100``. q_B, by which NT-Xent damps the gradient of each anchor, is in
+``metrics.jsonl``: its mean, the share below 0.1 and a histogram of 20 bins, every ``train.log_every``
+steps.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from configs import default
 from ml_collections import ConfigDict
+
+from configs import default
 
 SCALES = ("resnet18", "resnet50", "cpu")
 LOSSES = ("nt_xent", "dcl", "dclw")
