@@ -4,11 +4,12 @@ What happens to an image depends on the key, the view and the image's index alon
 images of the batch, nor on the number of devices. Everything may run inside ``jax.shard_map``.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
-from jaxcl.data import blur as blurring
 from jaxcl.data import crop, render
+from jaxcl.data.blur import blur_radius, gaussian_weights
 
 # Uniform draws for each image: the box, and one for each further decision.
 _BOX_DRAWS = 2 * crop.ATTEMPTS + 2
@@ -74,37 +75,27 @@ def augment(
 
       views = augment(key, images, indices, 0, size=32, flip=0.5, grayscale=0.2)
     """
-    height, width = images.shape[1:3]
-    draws = jax.vmap(_draw, in_axes=(None, 0, 0))(
-        key, jnp.broadcast_to(jnp.asarray(view), indices.shape), indices
-    )
+    chex.assert_type(images, jnp.uint8)
+    chex.assert_rank([images, indices], [4, 1])
+    views = jnp.broadcast_to(jnp.asarray(view), indices.shape)
+    draws = jax.vmap(_draw, in_axes=(None, 0, 0))(key, views, indices)
     areas, ratios, corners, decisions = jnp.split(
         draws, [crop.ATTEMPTS, 2 * crop.ATTEMPTS, _BOX_DRAWS], axis=1
     )
     draw: dict[str, jax.Array] = dict(zip(_DECISIONS, decisions.T, strict=True))
-    boxes = crop.random_boxes(areas, ratios, corners, (height, width), crop_scale, crop_ratio)
-
     strengths = {
         "brightness": brightness,
         "contrast": contrast,
         "saturation": saturation,
         "hue": hue,
     }
-    factors = {
-        name: jnp.where(draw["jitter"] < jitter, _factor(name, strength, draw[name]), name != "hue")
-        for name, strength in strengths.items()
-        if jitter and strength
-    }
-    to_gray = draw["grayscale"] < grayscale if grayscale else None
-    kernels = None
-    if blur:
-        radius = blurring.blur_radius(size)
-        sigma = blur_sigma[0] + (blur_sigma[1] - blur_sigma[0]) * draw["sigma"]
-        unchanged = jax.nn.one_hot(radius, 2 * radius + 1)[None, :]
-        drawn = blurring.gaussian_weights(sigma, radius)
-        kernels = jnp.where((draw["blur"] < blur)[:, None], drawn, unchanged)
-
-    drawn = render.Drawn(boxes, draw["flip"] < flip, factors, to_gray, kernels)
+    drawn = render.Drawn(
+        boxes=crop.random_boxes(areas, ratios, corners, images.shape[1:3], crop_scale, crop_ratio),
+        flips=draw["flip"] < flip,
+        factors=_factors(draw, jitter, strengths),
+        to_gray=draw["grayscale"] < grayscale if grayscale else None,
+        kernels=_kernels(draw, blur, blur_sigma, size) if blur else None,
+    )
     return render.render(images, drawn, size)
 
 
@@ -203,11 +194,29 @@ def _draw(key: jax.Array, view: jax.Array, index: jax.Array) -> jax.Array:
     return jax.random.uniform(image_key, (_BOX_DRAWS + len(_DECISIONS),))
 
 
-def _factor(name: str, strength: float, draw: jax.Array) -> jax.Array:
-    if name == "hue":
-        return strength * (2 * draw - 1)
-    low = max(1 - strength, 0.0)
-    return low + (1 + strength - low) * draw
+def _factors(
+    draw: dict[str, jax.Array], jitter: float, strengths: dict[str, float]
+) -> dict[str, jax.Array]:
+    """The factors ``[b]`` of the colour operations; neutral where none was drawn."""
+    factors = {}
+    for name, strength in strengths.items():
+        if jitter and strength:
+            low, neutral = (-strength, 0) if name == "hue" else (max(1 - strength, 0), 1)
+            high = neutral + strength
+            drawn = low + (high - low) * draw[name]
+            factors[name] = jnp.where(draw["jitter"] < jitter, drawn, neutral)
+    return factors
+
+
+def _kernels(
+    draw: dict[str, jax.Array], probability: float, interval: tuple[float, float], size: int
+) -> jax.Array:
+    """The kernels ``[b, k]`` of the blur; a single 1 where none was drawn."""
+    radius = blur_radius(size)
+    sigma = interval[0] + (interval[1] - interval[0]) * draw["sigma"]
+    unchanged = jax.nn.one_hot(radius, 2 * radius + 1)[None, :]
+    drawn = gaussian_weights(sigma, radius)
+    return jnp.where((draw["blur"] < probability)[:, None], drawn, unchanged)
 
 
 def _check_probabilities(**probabilities: float) -> None:

@@ -1,4 +1,4 @@
-"""How many views of an image the loss sees, and the split of a view into lightness and colour."""
+"""How many views of an image the loss sees, and in which order."""
 
 import jax
 import jax.numpy as jnp

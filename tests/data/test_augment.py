@@ -100,23 +100,34 @@ def test_the_two_ways_to_render_agree(images, size, channels):
     count, key = 16, jax.random.key(3)
     crops = jnp.asarray(images[:count, :, :10, :channels])
     boxes = jnp.asarray(np.random.default_rng(2).integers(1, 5, (count, 4)), jnp.float32)
-    factors = {
-        "brightness": jnp.linspace(0.6, 1.4, count),
-        "contrast": jnp.linspace(1.4, 0.6, count),
-    }
+    # For the first image nothing was drawn.
+    factors = {name: jnp.linspace(1.0, 1.4, count) for name in ("brightness", "contrast")}
     if channels == 3:
-        factors |= {
-            "saturation": jnp.linspace(0.0, 1.4, count),
-            "hue": jnp.linspace(-0.5, 0.5, count),
-        }
-    to_gray = jnp.arange(count) % 5 == 0 if channels == 3 else None
+        factors["saturation"] = jnp.linspace(1.0, 0.0, count)
+        factors["hue"] = jnp.linspace(0.0, 0.5, count)
+    to_gray = jnp.arange(count) % 5 == 1 if channels == 3 else None
     kernels = jax.nn.softmax(jax.random.normal(key, (count, 5)))
+    kernels = kernels.at[0].set(jax.nn.one_hot(2, 5))
     flips = jnp.arange(count) % 2 == 0
     drawn = render.Drawn(boxes, flips, factors, to_gray, kernels)
     on_cpu = jax.jit(functools.partial(render.render_on_cpu, size=size))(crops, drawn)
     elsewhere = jax.jit(functools.partial(render.render_by_matrices, size=size))(crops, drawn)
     assert on_cpu.shape == (count, size, size, channels)
     np.testing.assert_allclose(on_cpu, elsewhere, atol=2e-6)
+
+
+def test_accelerators_get_matrix_products_and_a_cpu_few_pixels(images):
+    traced = compiled(**_EVERYTHING).trace(
+        jax.random.key(0), images, np.arange(64, dtype=np.int32), 0
+    )
+    for platform, products in (("tpu", True), ("cuda", True), ("cpu", False)):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert ("dot_general" in text) == products
+
+
+def test_images_must_be_uint8(images):
+    with pytest.raises(AssertionError, match="type"):
+        augment.augment(jax.random.key(0), images / 255, np.arange(64), 0, size=8)
 
 
 def test_large_images_are_rendered_block_by_block_with_the_same_result(images, made, monkeypatch):
