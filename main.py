@@ -65,6 +65,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         metavar="SECONDS",
         help="without a sign of life, after which a process is lost and the others leave (default: 3)",
     )
+    parser.add_argument(
+        "--embeddings", metavar="FILE.npz", help="analyze: features and labels of any model"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="prepare: a data set of TFDS")
     parser.add_argument("--data_dir", metavar="DIRECTORY", help="prepare: where to")
     parsed, rest = parser.parse_known_args(argv)
@@ -84,6 +87,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         if parsed.program in needed[name] and getattr(parsed, name) is None:
             if not (name == "workdir" and parsed.list):
                 parser.error(f"{parsed.program} needs --{name}")
+    if parsed.embeddings and (parsed.program != "analyze" or parsed.config):
+        parser.error("--embeddings goes with analyze, without --config")
     if parsed.program == "prepare" and not parsed.dataset:
         parser.error("prepare needs --dataset")
     if problem := multihost_mistake(parsed):

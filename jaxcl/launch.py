@@ -20,8 +20,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import IO
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 LOST = 75  # exit code after the loss of another process, as in `jaxcl.training.peers`
 RESTART = "JAXCL_RESTART"  # in the environment: the command that starts the whole run again
@@ -142,9 +142,8 @@ def launch(command: list[str], *, processes: int, devices: int, verbose: bool = 
             )
             reader.start()
             readers.append(reader)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: [_send(p.pid, number) for p in running])
-    code = _wait(running)
+    with _forwarding(running):
+        code = _wait(running)
     for reader in readers:
         reader.join(timeout=2)
     return code
@@ -167,6 +166,22 @@ def _wait(running: list[subprocess.Popen]) -> int:
     return first if first >= 0 else 128 - first
 
 
+@contextlib.contextmanager
+def _forwarding(running: list[subprocess.Popen]) -> Iterator[None]:
+    """Hand SIGTERM and SIGINT on to every process."""
+
+    def forward(number: int, frame: Any) -> None:
+        for process in running:
+            _send(process.pid, number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _send(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -175,10 +190,11 @@ def _send(pid: int, number: int) -> None:
 def _copy(source: IO[str] | None, sink: IO[str], prefix: str, verbose: bool) -> None:
     """Copy lines, each with its process's number before it, without the runtime's."""
     assert source is not None
-    for line in source:
-        if verbose or not NOISE.match(line):
-            sink.write(prefix + line)
-            sink.flush()
+    with source:
+        for line in source:
+            if verbose or not NOISE.match(line):
+                sink.write(prefix + line)
+                sink.flush()
 
 
 def main(argv: list[str]) -> int:

@@ -94,6 +94,12 @@ def _dispatch(
         prepare.run(arguments.dataset, arguments.data_dir)
         return 0
     workdir = pathlib.Path(arguments.workdir) if arguments.workdir else pathlib.Path()
+    if arguments.embeddings:
+        from jaxcl.programs import features
+
+        if hosts.first():
+            print(features.run(arguments.embeddings, workdir))
+        return 0
     if arguments.config:
         base = configs.load(arguments.config)
     else:

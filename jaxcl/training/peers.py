@@ -184,15 +184,18 @@ class Peers:
             try:
                 self._send()
                 read = self._store.key_value_dir_get(FOLDER)
+                self._hear(read)
             except Exception:  # the judge sees that nothing was heard
                 continue
-            self._unheard = 0
-            for key, beat in read:
-                peer = int(key.rpartition("/")[2])
-                if self._beats.get(peer) != beat:
-                    self._beats[peer], self._silent[peer] = beat, 0
-                    self._states[peer] = beat.partition(" ")[2]
-            self._agree()
+
+    def _hear(self, read: list[tuple[str, str]]) -> None:
+        self._unheard = 0
+        for key, beat in read:
+            peer = int(key.rpartition("/")[2])
+            if self._beats.get(peer) != beat:
+                self._beats[peer], self._silent[peer] = beat, 0
+                self._states[peer] = beat.partition(" ")[2]
+        self._agree()
 
     def _send(self) -> None:
         with self._sending:  # an older state never overwrites a newer one
@@ -204,11 +207,14 @@ class Peers:
         states = list(self._states.values())
         with self._lock:
             asked = self._wanted or any(state.startswith("stops") for state in states)
-            if asked and self._state == "runs" and self._committed is not None:
+            promises = asked and self._state == "runs" and self._committed is not None
+            if promises:
                 self._state = f"stops {self._committed}"
-        promises = [int(state.split()[1]) for state in states if state.startswith("stops")]
-        if len(promises) == self._count:
-            self._target = max(promises)
+        if promises:
+            self._send()
+        steps = [int(state.split()[1]) for state in states if state.startswith("stops")]
+        if len(steps) == self._count:
+            self._target = max(steps)
             self._agreed.set()
 
     def _judge(self) -> None:
