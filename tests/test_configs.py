@@ -19,6 +19,10 @@ SCALES = {
     "svhn.py": ("paper", "views"),
     "imagenet100.py": ("paper", "views"),
 }
+OTHER_SCALES = {
+    "cmc_losses.py": ("report", "cpu", "cpu64"),
+    "decoupled.py": ("resnet18", "resnet50", "cpu"),
+}
 # Have no model (see tests/programs/test_theory.py), or are no config but what some have in common.
 OTHERS = ("theory.py", "wang_liu.py")
 
@@ -29,7 +33,7 @@ def variants() -> list[str]:
         if path.name in OTHERS:
             continue
         names.append(str(path))
-        names += [f"{path}:{scale}" for scale in SCALES.get(path.name, ())]
+        names += [f"{path}:{scale}" for scale in (SCALES | OTHER_SCALES).get(path.name, ())]
     return names
 
 
@@ -50,7 +54,7 @@ def test_a_config_builds_and_every_cell_of_its_grid_is_a_config(name):
         return model.apply(variables, jnp.zeros((4, side, side, channels)), train=True)[0]
 
     outputs = jax.eval_shape(forward, jax.random.key(0))
-    assert outputs.projection.shape == (4, config.model.dimension)
+    assert outputs.projection.shape == (4 * config.model.streams, config.model.dimension)
 
 
 @pytest.mark.parametrize("name", SCALES)
