@@ -16,10 +16,12 @@ import jax.numpy as jnp
 from jaxcl.losses.chunks import differentiate_in_chunks, values_in_chunks
 from jaxcl.losses.problem import Differentiable, Plan, Problem, pose, similarity_dtype
 
-# Measured on a CPU: the dense form needs room for about this many float32 [n, m] for its gradient,
-# the similarities, what the loss made of them, and their gradient.
+# For its gradient the dense form needs room for about this many float32 [n, m]: the similarities,
+# what the loss made of them, and their gradient.
 DENSE_ARRAYS = 3
-DENSE_LIMIT_BYTES = 2**26
+# On two cores streaming took no more time from n = m = 512 on, and half of it at 2,048: fresh memory
+# is slow to write. Below, one product is the simpler program.
+DENSE_LIMIT_BYTES = 2**24
 
 
 def choose_evaluation(
@@ -30,8 +32,8 @@ def choose_evaluation(
     Args:
         n: anchors on one device.
         m: candidates.
-        limit_bytes: what the dense form may take for its three float32 [n, m]. The default, 64
-            MiB, is reached at n = m = 2,364.
+        limit_bytes: what the dense form may take for its three float32 [n, m]. The default, 16
+            MiB, is reached at n = m = 1,182.
 
     Returns:
         "dense", or "streamed" where the dense form would take more.

@@ -33,7 +33,7 @@ def ring(name, mesh):
             temperature=temperature,
             loss_of_odds=LOSS_OF_ODDS[name],
             exclude=ROWS,
-            chunk=4,
+            chunk=5,
             **shared,
         )
 
@@ -85,7 +85,7 @@ def test_labels_weights_and_padding_travel_with_their_candidates():
             candidate_labels=LABELS,
             candidate_where=usable,
             anchor_weights=weights,
-            chunk=4,
+            chunk=5,
         )
 
     def theirs(anchors, candidates, temperature):

@@ -56,7 +56,7 @@ def sharded(name, mesh, **options):
             axis="data",
             temperature=temperature,
             exclude=ROWS,
-            chunk=4,
+            chunk=5,
             **options_of_loss,
         )
 
@@ -119,7 +119,7 @@ def test_labels_weights_and_padding_arrive_at_the_right_rows(kind):
             candidate_labels=LABELS,
             candidate_where=usable,
             anchor_weights=weights,
-            chunk=4,
+            chunk=5,
         )
 
     def theirs(z, temperatures, weights):
