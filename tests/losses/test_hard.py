@@ -61,11 +61,18 @@ def test_keep_hardest_counts_nan_as_the_largest_so_that_it_shows():
 def test_keep_hardest_finds_neighbours_in_the_last_bit():
     values = np.nextafter(np.float32(0.3), np.float32(1)) * np.ones((2, 9), np.float32)
     values[:, ::2] = 0.3
+    values[:, 8] = -1.0
     kept = select(values, np.ones((2, 9), bool), np.array([4, 5], np.int32))
     expected = np.zeros((2, 9), bool)
     expected[:, 1::2] = True
     expected[1, 0] = True
     np.testing.assert_array_equal(kept, expected)
+
+
+def test_keep_hardest_takes_both_zeros_for_a_tie():
+    values = np.array([[-0.0, 0.0, -1.0], [0.0, -0.0, -1.0]], np.float32)
+    kept = select(values, np.ones((2, 3), bool), np.array([1, 1], np.int32))
+    np.testing.assert_array_equal(kept, [[True, False, False]] * 2)
 
 
 @pytest.mark.parametrize("count_positive", [False, True])
