@@ -165,9 +165,13 @@ def _fit(
     def precondition(flat: jax.Array) -> jax.Array:
         return (inverse @ flat.reshape(d + 1, num_classes)).reshape(-1)
 
+    # XLA for the CPU (jaxlib 0.10.2 to 0.12.0) fuses a reduction into a matrix product, and where an
+    # operand of that product is one broadcast number, such as these zeros, reads memory that nobody
+    # wrote: NaN or worse. Behind the barrier they are an array like any other.
+    start = jax.lax.optimization_barrier(jnp.zeros((d + 1) * num_classes, x.dtype))
     minimum = minimize(
         value_and_gradient,
-        jnp.zeros((d + 1) * num_classes, x.dtype),
+        start,
         tolerance=tolerance,
         max_steps=max_steps,
         precondition=precondition,

@@ -93,6 +93,18 @@ def test_a_grid_of_penalties_is_one_vmap():
         np.testing.assert_allclose(found, best, rtol=1e-9)
 
 
+def test_the_first_step_from_zero_reads_no_memory_that_nobody_wrote():
+    """Constant zeros as weights met a fault of XLA's fusions on the CPU: the objective was NaN."""
+    x = np.random.default_rng(2).normal(size=(4100, 512)).astype(np.float32)
+    labels = np.arange(4100) % 10
+
+    def fit(x, labels):
+        return fit_readout(x, labels, num_classes=10, standardize=False, max_steps=1)
+
+    readout = jax.jit(fit)(x, labels)
+    assert readout.steps == 1 and readout.objective < np.log(10)
+
+
 def test_constant_features_and_separable_classes_are_survived():
     x = np.zeros((N, D))
     x[:, 0] = np.linspace(-1, 1, N)
