@@ -53,7 +53,7 @@ def alignment_uniformity(
 
     References:
         T. Wang and P. Isola, Understanding Contrastive Representation Learning through Alignment
-        and Uniformity on the Hypersphere, ICML 2020, section 4.
+        and Uniformity on the Hypersphere, ICML 2020.
     """
     check_constant("alpha", alpha, "positive", alpha > 0)
     rows = read_rows(similarities, positives, temperature, where)

@@ -44,7 +44,7 @@ def debiased(
         [0.17  0.799]
 
     References:
-        C.-Y. Chuang et al., Debiased Contrastive Learning, NeurIPS 2020, equation 8.
+        C.-Y. Chuang et al., Debiased Contrastive Learning, NeurIPS 2020.
     """
     return hcl(
         similarities,
@@ -92,7 +92,7 @@ def hcl(
         [0.174 0.971]
 
     References:
-        J. Robinson et al., Contrastive Learning with Hard Negative Samples, ICLR 2021, equation 4.
+        J. Robinson et al., Contrastive Learning with Hard Negative Samples, ICLR 2021.
     """
     check_constant("beta", beta, "at least 0", beta >= 0)
     check_constant("tau_plus", tau_plus, "in [0, 1)", 0 <= tau_plus < 1)

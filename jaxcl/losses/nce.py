@@ -52,7 +52,7 @@ def nce(
     References:
         M. Gutmann and A. Hyvarinen, Noise-contrastive estimation, AISTATS 2010.
         Z. Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR
-        2018, equations 4 to 7.
+        2018.
         Y. Tian, D. Krishnan and P. Isola, Contrastive Multiview Coding, ECCV 2020.
     """
     rows = read_rows(similarities, positives, temperature, where)

@@ -48,7 +48,7 @@ def sigmoid(
         [0.043 3.146]
 
     References:
-        X. Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023, equation 2.
+        X. Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
     """
     similarities = read_similarities(similarities)
     is_positive = read_mask_of_positives(positives, similarities)

@@ -41,7 +41,7 @@ def spectral(
 
     References:
         J. HaoChen et al., Provable Guarantees for Self-Supervised Deep Learning with Spectral
-        Contrastive Loss, NeurIPS 2021, equation 6.
+        Contrastive Loss, NeurIPS 2021.
     """
     check_constant("mu", mu, "positive", mu > 0)
     rows = read_rows(similarities, positives, temperature, where)

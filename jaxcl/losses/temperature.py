@@ -103,7 +103,7 @@ def temperature_of_log_scale(log_scale: jax.Array) -> jax.Array:
 
     References:
         A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
-        ICML 2021, section 2.5.
+        ICML 2021.
     """
     return jnp.exp(-log_scale)
 

@@ -42,7 +42,7 @@ def clip(
 
     References:
         A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
-        ICML 2021, figure 3.
+        ICML 2021.
     """
     similarities = read_similarities(similarities)
     n, m = similarities.shape
