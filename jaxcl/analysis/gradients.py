@@ -17,6 +17,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxcl.losses import similarity_matrix
 
@@ -301,7 +302,7 @@ def positive_mask(positives: Any, shape: tuple[int, ...]) -> jax.Array:
 
 def check_temperatures(temperatures: Any) -> jax.Array:
     """Return temperatures ``[t]``; a ValueError if one is known not to be positive and finite."""
-    if not isinstance(temperatures, jax.core.Tracer):
+    if not isinstance(temperatures, Tracer):
         values = np.asarray(temperatures)
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"temperatures must be a list [t], got shape {values.shape}")

@@ -89,8 +89,9 @@ def augment(
         "saturation": saturation,
         "hue": hue,
     }
+    sides = (images.shape[1], images.shape[2])
     drawn = render.Drawn(
-        boxes=crop.random_boxes(areas, ratios, corners, images.shape[1:3], crop_scale, crop_ratio),
+        boxes=crop.random_boxes(areas, ratios, corners, sides, crop_scale, crop_ratio),
         flips=draw["flip"] < flip,
         factors=_factors(draw, jitter, strengths),
         to_gray=draw["grayscale"] < grayscale if grayscale else None,

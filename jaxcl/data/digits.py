@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -53,7 +54,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, part: slice):
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
+        digits: Any = load_digits()
         images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)
         for position, (image, label) in enumerate(zip(images, digits.target[part], strict=True)):
             # An array would need TensorFlow to be encoded; a Pillow image does not.

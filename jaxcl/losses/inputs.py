@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class Rows(NamedTuple):
@@ -173,6 +174,6 @@ def by_row(values: jax.Array) -> jax.Array:
 
 def concrete_value(x: jax.Array) -> np.ndarray | None:
     """Returns the value of an array that is neither traced nor spread over hosts, else None."""
-    if isinstance(x, jax.core.Tracer) or not x.is_fully_addressable:
+    if isinstance(x, Tracer) or not x.is_fully_addressable:
         return None
     return np.asarray(x)

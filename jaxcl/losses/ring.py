@@ -19,9 +19,7 @@ from jaxcl.losses.chunks import cut, inner_products, product
 from jaxcl.losses.pairwise import divisor, keep, read_wanted, scale, weighted_sum
 from jaxcl.losses.problem import Differentiable, Problem, pose, similarity_dtype
 from jaxcl.losses.sharded import Spread, check_divisible, layout, on_each_device, place
-
-# A running maximum starts here and not at -inf: -inf - (-inf) is NaN.
-LOWEST = -1e30
+from jaxcl.losses.symmetric import LOWEST, invert, safe
 
 
 class Block(NamedTuple):
@@ -133,7 +131,7 @@ def ring_mean(
 def _mean_of(spread: Spread, problem: Problem) -> jax.Array:
     def on_device(problem: Problem) -> jax.Array:
         anchors, home, weights = start(spread, problem)
-        inverse = 1 / problem.x.shared["temperature"]
+        inverse = invert(problem.x.shared["temperature"])
         odds = log_odds(sum_over_negatives(spread, anchors, home, inverse), inverse)
         sums = [weighted_sum(weights, spread.plan.loss(odds)), jnp.sum(weights)]
         total, total_weight = lax.psum(jnp.stack(sums), spread.axis)
@@ -147,7 +145,7 @@ def _mean_and_gradients(spread: Spread, arguments: Any) -> tuple[jax.Array, Any]
 
     def on_device(problem: Problem) -> tuple[jax.Array, Differentiable]:
         anchors, home, weights = start(spread, problem)
-        inverse = 1 / problem.x.shared["temperature"]
+        inverse = invert(problem.x.shared["temperature"])
         total = divisor(lax.psum(jnp.sum(weights), spread.axis))
         sums = sum_over_negatives(spread, anchors, home, inverse)
         losses, pull_back = jax.vjp(spread.plan.loss, log_odds(sums, inverse))
@@ -243,9 +241,8 @@ def sum_over_negatives(spread: Spread, anchors: Anchors, home: Block, inverse: j
 
 def log_odds(sums: Sums, inverse: jax.Array) -> jax.Array:
     """Returns log(sum_k exp((s_k - s_pos) / tau)); -inf for a row without negatives."""
-    some = sums.mass > 0
-    odds = (sums.nearest - sums.positive) * inverse + jnp.log(jnp.where(some, sums.mass, 1))
-    return jnp.where(some, odds, -jnp.inf)
+    odds = (sums.nearest - sums.positive) * inverse + jnp.log(safe(sums.mass))
+    return jnp.where(sums.mass == 0, -jnp.inf, odds)
 
 
 def pull(
@@ -261,7 +258,7 @@ def pull(
     By the anchors, in chunks; by the temperature, this device's part; by its block, [d, k].
     """
     dtype, precision = sums.mass.dtype, spread.plan.precision
-    shares = slopes / jnp.where(sums.mass > 0, sums.mass, 1)
+    shares = slopes / safe(sums.mass)
 
     def visit(block: Block, stays: Any, by_block: jax.Array) -> tuple[Any, jax.Array]:
         by_anchor, by_temperature = stays

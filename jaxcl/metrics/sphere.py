@@ -12,6 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxcl.losses import normalize as to_sphere
 
@@ -22,7 +23,7 @@ UNIT_TOLERANCE = 1e-2
 
 def is_concrete(*arrays: Any) -> bool:
     """Whether values can be looked at, that is whether none of the arrays is being traced."""
-    return not any(isinstance(array, jax.core.Tracer) for array in arrays)
+    return not any(isinstance(array, Tracer) for array in arrays)
 
 
 def check_embeddings(x: Any, name: str, *, normalize: bool | None = None) -> jax.Array:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxcl.metrics.sphere import check_embeddings, check_labels
 
@@ -133,7 +134,7 @@ def uniformity_per_class(
 
 
 def _check_options(t: float, statistic: str, chunk: int) -> None:
-    if not isinstance(t, jax.core.Tracer) and not t > 0:
+    if not isinstance(t, Tracer) and not t > 0:
         raise ValueError(f"t must be positive, got {t}")
     if statistic not in ("U", "V"):
         raise ValueError(f'statistic must be "U" or "V", got {statistic!r}')

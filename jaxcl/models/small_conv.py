@@ -11,8 +11,8 @@ class SmallConv(nn.Module):
     """4x4 convolutions of stride 2 and padding 1, a ReLU after each, the last included.
 
     With ``channels=(12, 24, 48, 24)``, no BatchNorm and flattened output this is the encoder of Figure 3 of Wang,
-    Zhang, Chen, Ding, *Effect of Contrastive Loss on Unsupervised Representation Learning* (2020): 384 features of a 64 px
-    crop. Their text speaks of five layers, their table and code have four.
+    Zhang, Chen, Ding, *Effect of Contrastive Loss on Unsupervised Representation Learning* (2020): 384 features of a
+    64 px crop. Their text speaks of five layers, their table and code have four.
 
     Attributes:
       channels: output channels of each convolution.

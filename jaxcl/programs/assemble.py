@@ -92,7 +92,8 @@ def check_names(config: ConfigDict) -> None:
     temperature = config.loss.temperature
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(
-            f"loss.temperature must be positive and finite, got {temperature}; it divides the similarities (0.05 to 1 is usual)"
+            f"loss.temperature must be positive and finite, got {temperature}; it divides the similarities "
+            "(0.05 to 1 is usual)"
         )
     rate = config.optimizer.learning_rate
     if not (math.isfinite(rate) and rate >= 0):

@@ -61,7 +61,8 @@ def run(
         temperature=temperature,
     )
     arrays = {name: np.asarray(value) for name, value in measured.items()}
-    np.savez(workdir / "analysis.npz", **{k: v for k, v in arrays.items() if v.ndim})
+    kept: dict[str, Any] = {name: value for name, value in arrays.items() if value.ndim}
+    np.savez(workdir / "analysis.npz", **kept)
     about = {
         "dataset": path.stem,
         "loss": "features",

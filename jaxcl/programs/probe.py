@@ -101,7 +101,12 @@ def evaluate(
     nearest = metrics.knn_accuracy(
         *train, *test, num_classes=classes, k=neighbors, temperature=choice.knn_temperature
     )
-    knn = {"solver": "knn", "neighbors": neighbors, "standardized": False, "accuracy": float(nearest)}
+    knn = {
+        "solver": "knn",
+        "neighbors": neighbors,
+        "standardized": False,
+        "accuracy": float(nearest),
+    }
     if choice.solver == "sgd":
         linear = _sgd(config, train, test, classes)
     else:

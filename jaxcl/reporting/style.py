@@ -95,7 +95,7 @@ def paper_style() -> Iterator[None]:
         "svg.fonttype": "path",
         "svg.hashsalt": "jaxcl",
     }
-    with matplotlib.rc_context(parameters):
+    with matplotlib.rc_context(parameters):  # pyright: ignore[reportArgumentType]
         yield
 
 

@@ -76,7 +76,8 @@ def on_each_device(
 
     Arrays in ``more`` are split by rows, scalars go everywhere.
     """
-    *fields, everywhere = contrast
+    *rest, everywhere = contrast
+    fields: list[Any] = rest
     if not everywhere:
         fields[1] = gather(fields[1])
 

@@ -110,4 +110,6 @@ class Progress:
         self._said = now
         rate = (done - self._first) / max(now - self._begun, 1e-9)
         left = f"{(self._total - done) / rate:.0f} s left" if rate > 0 else "time left unknown"
-        self._console.print(f"{self._name}: {done}/{self._total}  {note}  {left}".replace("   ", "  "))
+        self._console.print(
+            f"{self._name}: {done}/{self._total}  {note}  {left}".replace("   ", "  ")
+        )

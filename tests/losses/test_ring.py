@@ -1,5 +1,7 @@
 """A ring gives the same numbers, and no device sees more than one foreign block at a time."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcl.losses import LOSS_OF_ODDS, contrastive, ring_mean
+from tests.losses.cases import UNOPTIMIZED
 from tests.losses.embedded import (
     NOT_SELF,
     POSITIVES,
@@ -119,6 +122,17 @@ def test_nothing_overflows_at_a_very_low_temperature_nor_without_negatives():
     value, gradients = jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))(z, np.float32(0.005))
     assert np.isfinite(value)
     assert all(np.isfinite(x).all() for x in gradients)
+
+
+def test_nan_and_a_traced_temperature_that_is_not_positive_reach_the_loss():
+    @functools.partial(jax.jit, compiler_options=UNOPTIMIZED)
+    def mean(z, temperature):
+        return ring_mean(z, z, POSITIVES, mesh=make_mesh(4), axis="data", temperature=temperature)
+
+    z = embeddings()
+    assert np.isnan(mean(z, np.float32(-0.1)))
+    z[3] = np.nan
+    assert np.isnan(mean(z, np.float32(0.1)))
 
 
 def test_only_blocks_and_scalars_travel():

@@ -127,7 +127,7 @@ def _boxes(axes: Axes, sample: _Sample, width: float) -> None:
     places = np.arange(count)
     fade = np.concatenate([[0.0], np.linspace(0.0, 0.5, count - 1)])
     base = np.array([to_rgb(POSITIVE_COLOUR)] + [to_rgb(NEGATIVE_COLOUR)] * (count - 1))
-    colours = base + (1 - base) * fade[:, None]
+    colours = [tuple(row) for row in base + (1 - base) * fade[:, None]]
     points = 72 * width / count
     axes.vlines(places, low, high, colors=colours, linewidth=0.8)
     axes.vlines(places, first, third, colors=colours, linewidth=0.6 * points)
