@@ -66,7 +66,8 @@ def streamed_mean(
     """The mean of a loss over all anchors, and its gradient, in memory O(chunk * m).
 
     Value and gradient are those of ``loss(anchors @ candidates.T, ...).mean()``, to rounding.
-    Reverse mode only (`jax.grad`, `jax.vjp`); `jax.vmap` over temperatures works.
+    Reverse mode only (`jax.grad`, twice too, but then with [n, m]); `jax.vmap` over temperatures
+    works.
 
     Args:
         loss: one of `jaxcl.losses.LOSSES` or your own of the same signature, whose rows are

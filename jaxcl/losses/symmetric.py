@@ -20,8 +20,10 @@ from jaxcl.losses.chunks import product
 from jaxcl.losses.inputs import invert_temperature
 from jaxcl.losses.problem import similarity_dtype
 
-# A running maximum starts here and not at -inf: -inf - (-inf) is NaN.
+# A running maximum starts here, and what does not count has a similarity below it: finite, since
+# -inf - (-inf) is NaN, and so is the derivative of exp(-inf / tau) by tau.
 LOWEST = -1e30
+NOTHING = 2 * LOWEST
 
 
 def decoupled_of_odds(odds: jax.Array) -> jax.Array:
@@ -77,7 +79,7 @@ def symmetric_mean(
 
     Every row is an anchor; row i XOR 1 is its positive, the n - 2 others are its negatives. The
     same numbers as `contrastive` on the whole matrix without its diagonal, to rounding. Reverse
-    mode only; `jax.vmap` over temperatures works.
+    mode only (`jax.grad`, twice too); `jax.vmap` over temperatures works.
 
     Args:
         embeddings: floating [n, d], n even, views interleaved: rows 2i and 2i + 1 are two views of
@@ -125,19 +127,19 @@ def symmetric_mean(
             f"temperature has shape {temperature.shape}; rows and columns share it, so it must be "
             "a scalar"
         )
-    invert_temperature(temperature, jnp.zeros((1, 0), dtype))  # only for its check
+    invert(temperature)  # Raises where it can be seen that it is not legal.
     return _mean(Plan(loss_of_odds, tile, precision), embeddings, temperature)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _mean_of(plan: Plan, z: jax.Array, temperature: jax.Array) -> jax.Array:
-    tiles = cut(z, plan)
-    sums = sum_over_negatives(tiles, 1 / temperature)
-    return jnp.mean(plan.loss_of_odds(log_odds(tiles, sums, 1 / temperature)))
+    tiles, inverse = cut(z, plan), invert(temperature)
+    odds = log_odds(tiles, sum_over_negatives(tiles, inverse), inverse)
+    return jnp.mean(plan.loss_of_odds(odds))
 
 
 def _mean_and_gradients(plan: Plan, z: Any, temperature: Any) -> tuple[jax.Array, Any]:
-    wanted, inverse = (z.perturbed, temperature.perturbed), 1 / temperature.value
+    wanted, inverse = (z.perturbed, temperature.perturbed), invert(temperature.value)
     tiles = cut(z.value, plan)
     sums = sum_over_negatives(tiles, inverse, with_lead=wanted[1])
     losses, pull_back = jax.vjp(plan.loss_of_odds, log_odds(tiles, sums, inverse))
@@ -162,6 +164,11 @@ _mean_of.defvjp(_mean_and_gradients, _scale, symbolic_zeros=True)
 _mean = jax.jit(_mean_of, static_argnums=0)
 
 
+def invert(temperature: jax.Array) -> jax.Array:
+    """Returns 1 / temperature; NaN for a traced one that is not positive and finite."""
+    return invert_temperature(temperature, jnp.zeros((1, 0), temperature.dtype))
+
+
 def cut(z: jax.Array, plan: Plan) -> Tiles:
     """Cuts [n, d] into tiles of an even number of rows, so that no pair is cut apart."""
     n, d = z.shape
@@ -184,7 +191,7 @@ def upper_triangle(tiles: Tiles) -> tuple[jax.Array, jax.Array]:
 
 
 def similarities_of(tiles: Tiles, i: Any, j: Any) -> jax.Array:
-    """Returns one tile of S, [tile, tile], with -inf where there is no negative."""
+    """Returns one tile of S, [tile, tile], with NOTHING where there is no negative."""
     s = product(at(tiles.rows, i), at(tiles.columns, j), (1, 0), tiles.precision)
     count, size, _ = tiles.rows.shape
     pair = jnp.arange(size) // 2
@@ -192,7 +199,7 @@ def similarities_of(tiles: Tiles, i: Any, j: Any) -> jax.Array:
     if count * size > tiles.n:
         row, column = jnp.arange(size) + i * size, jnp.arange(size) + j * size
         same = same | (row >= tiles.n)[:, None] | (column >= tiles.n)[None, :]
-    return jnp.where(same, -jnp.inf, s)
+    return jnp.where(same, NOTHING, s)
 
 
 def sum_over_negatives(tiles: Tiles, inverse: jax.Array, with_lead: bool = False) -> Sums:
@@ -210,9 +217,7 @@ def sum_over_negatives(tiles: Tiles, inverse: jax.Array, with_lead: bool = False
         lead = None
         if before.lead is not None:
             leads = s - jnp.expand_dims(at(tiles.positive, k), axis)
-            # What does not count lies infinitely far behind.
-            leads = jnp.sum(jnp.where(terms > 0, terms * leads, 0), axis=axis)
-            lead = before.lead * rescale + share * leads
+            lead = before.lead * rescale + share * jnp.sum(terms * leads, axis=axis)
         return jax.tree.map(lambda x, new: put(x, new, k), sums, Sums(nearest, mass, lead))
 
     if shape[0] == 1:
@@ -231,12 +236,12 @@ def sum_over_negatives(tiles: Tiles, inverse: jax.Array, with_lead: bool = False
 def log_odds(tiles: Tiles, sums: Sums, inverse: jax.Array) -> jax.Array:
     """Returns log(sum_k exp((s_k - s_pos) / tau)) [n]; -inf for a row without negatives."""
     odds = (sums.nearest - tiles.positive) * inverse + jnp.log(safe(sums.mass))
-    return jnp.where(sums.mass > 0, odds, -jnp.inf).reshape(-1)[: tiles.n]
+    return jnp.where(sums.mass == 0, -jnp.inf, odds).reshape(-1)[: tiles.n]
 
 
 def safe(mass: jax.Array) -> jax.Array:
     """Returns 1 for the mass of a row without negatives, whose value is replaced later."""
-    return jnp.where(mass > 0, mass, 1)
+    return jnp.where(mass == 0, 1, mass)
 
 
 def pull_on_all(

@@ -262,6 +262,23 @@ def test_the_gradient_is_scaled_by_what_follows_the_mean():
     agree(ours, theirs, embeddings("float64"))
 
 
+def test_second_derivatives_are_those_of_the_dense_form():
+    def slope(mean):
+        def sum_of_squares(z, temperature):
+            by_z, by_temperature = jax.grad(mean, argnums=(0, 1))(z, temperature)
+            return jnp.sum(by_z**2) + by_temperature
+
+        return sum_of_squares
+
+    def ours(z, temperature):
+        return streamed_mean(contrastive, z, z, POSITIVES, temperature=temperature, chunk=CHUNK)
+
+    def theirs(z, temperature):
+        return dense(contrastive, z, z, POSITIVES, temperature=temperature, where=None).mean()
+
+    agree(slope(ours), slope(theirs), embeddings("float64"), 0.2, bound=1e-11)
+
+
 def test_a_row_without_weight_does_not_count_even_if_it_is_nan():
     z = embeddings()
     poisoned = z.copy()

@@ -79,6 +79,14 @@ def test_nothing_overflows_at_a_very_low_temperature(name, tile):
         assert all(np.isfinite(x).all() for x in gradients)
 
 
+@pytest.mark.parametrize("tile", [4, 64])
+def test_nan_and_a_traced_temperature_that_is_not_positive_reach_the_loss(tile):
+    z = embeddings("float32", 8)
+    assert np.isnan(compiled("contrastive", tile)(z, jnp.float32(-0.1))[0])
+    z[3] = np.nan
+    assert np.isnan(compiled("contrastive", tile)(z, jnp.float32(0.1))[0])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_one_pair_has_no_negatives_and_no_loss(name):
     value, gradients = compiled(name, 1024)(embeddings("float32", 2), jnp.float32(0.1))
@@ -97,6 +105,31 @@ def test_the_temperature_alone_can_be_differentiated_and_vmapped():
     for i, temperature in enumerate(grid):
         value, gradients = compiled("contrastive", 20)(z, temperature)
         np.testing.assert_allclose((values[i], slopes[i]), (value, gradients[1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("tile", [6, 64])
+def test_second_derivatives_are_those_of_the_dense_form(tile):
+    def second(mean):
+        def slope(z, temperature):
+            by_z, by_temperature = jax.grad(mean, argnums=(0, 1))(z, temperature)
+            return jnp.sum(by_z**2) + by_temperature
+
+        return jax.jit(jax.grad(slope, argnums=(0, 1)), compiler_options=UNOPTIMIZED)
+
+    def ours(z, temperature):
+        return symmetric_mean(z, temperature=temperature, tile=tile)
+
+    def theirs(z, temperature):
+        where = ~np.eye(16, dtype=bool)
+        positives = np.arange(16) ^ 1
+        loss = LOSSES["contrastive"](z @ z.T, positives, temperature=temperature, where=where)
+        return loss.mean()
+
+    with jax.enable_x64(True):
+        z = embeddings("float64", 16)
+        results = second(ours)(z, 0.2), second(theirs)(z, 0.2)
+        for actual, exact in zip(*results, strict=True):
+            assert relative_error(actual, np.asarray(exact)) <= 1e-11
 
 
 def test_half_of_the_similarities_are_computed_and_nothing_that_is_not_needed():
