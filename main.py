@@ -17,6 +17,7 @@ PROGRAMS = {
     "analyze": "gradients and geometry of a checkpoint, or the theory without any",
     "sweep": "every cell of a config's grid: pretrain, probe, analyze (skips what is done), then the report",
     "report": "tables and figures of everything below --workdir",
+    "claims": "the paper's claims, each with its verdict on the runs below --workdir",
     "verify": "the sharded step against one device's, before a long run",
     "prepare": "download and prepare a data set of TensorFlow Datasets",
 }
@@ -113,7 +114,7 @@ def multihost_mistake(parsed: argparse.Namespace) -> str:
         return f"--process-id {parsed.process_id} must lie in 0 to {parsed.processes - 1}"
     if given and not parsed.coordinator.rpartition(":")[2].isdigit():
         return f"--coordinator {parsed.coordinator!r} must be HOST:PORT"
-    if parsed.multihost and parsed.program in ("report", "prepare"):
+    if parsed.multihost and parsed.program in ("report", "claims", "prepare"):
         return f"{parsed.program} is a program of one process; run it without --multihost"
     return ""
 

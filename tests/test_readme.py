@@ -47,6 +47,15 @@ def test_every_command_parses_and_names_files_that_exist(words):
         assert (ROOT / arguments.config.partition(":")[0]).is_file()
 
 
+def test_the_programs_listed_are_those_that_there_are():
+    sys.path.insert(0, str(ROOT))
+    try:
+        import main
+    finally:
+        sys.path.remove(str(ROOT))
+    assert {words[2] for words in commands()} == set(main.PROGRAMS)
+
+
 def test_links_and_pictures_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
         assert (ROOT / target).exists(), target

@@ -29,11 +29,8 @@ def run(
       0, or 2 for a mistake of the user's, 143 after SIGTERM with the state saved, 75 where another process was lost, 1
       for a run that failed.
     """
-    if arguments.program == "report":
-        from jaxcl.programs import report
-
-        print(report.run(arguments.workdir))
-        return 0
+    if arguments.program in ("report", "claims"):
+        return _summarize(arguments)
     # Imported before a process joins the others: loading libraries can keep it from giving signs of life.
     from jax.errors import JaxRuntimeError
 
@@ -80,6 +77,18 @@ def _failed(code: int, error: Exception, peers: "Peers | None") -> int:
     if peers is not None:
         peers.fail(code, str(error))
     return code
+
+
+def _summarize(arguments: argparse.Namespace) -> int:
+    """The programs that read what others wrote; they need no jax."""
+    from jaxcl.programs import claims, report
+
+    program = claims if arguments.program == "claims" else report
+    try:
+        print(program.run(arguments.workdir))
+    except ValueError as mistake:
+        return _failed(MISTAKE, mistake, None)
+    return 0
 
 
 def _dispatch(
