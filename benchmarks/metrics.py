@@ -14,7 +14,7 @@ that would not fit into the memory at hand as not fitting.
   inner-product index.
 - readout: multinomial logistic regression 50,000 x 512 -> 10, C = 1, to a largest gradient of 1e-4,
   by scikit-learn's lbfgs. Once on isotropic features and once on features whose spectrum falls by
-  three decades, as that of a network's does. The objective that each reaches is printed.
+  two decades, as that of a network's does. The objective that each reaches is printed.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def labelled(steep: bool) -> tuple[np.ndarray, np.ndarray]:
     x = draw.standard_normal((50_000, 512), np.float32)
     if steep:
         basis = np.linalg.qr(draw.standard_normal((512, 512)))[0].astype(np.float32)
-        scales = 10.0 ** -np.linspace(0, 3, 512)
+        scales = 10.0 ** -np.linspace(0, 2, 512)
         x = (x * (scales / np.sqrt(np.mean(scales**2))).astype(np.float32)) @ basis
     weights = draw.standard_normal((512, 10)).astype(np.float32) * 2 / np.sqrt(512)
     noise = draw.gumbel(size=(50_000, 10)).astype(np.float32)
@@ -157,6 +157,12 @@ def in_own_process(case: str, ours: bool, repeats: int, python: str) -> dict | s
     return f"missing: {peer}" if "ModuleNotFoundError" in last else f"failed: {last}"
 
 
+def describe(found: dict | str) -> str:
+    if isinstance(found, str):
+        return found
+    return f"{found['seconds']:>9.3f} {found['growth']:>9.0f}  {found['value']:.7f}"
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         sys.path.insert(0, str(ROOT))
@@ -173,17 +179,11 @@ def main() -> None:
     for case in options.cases.split(","):
         peer, _, aim = CASES[case]
         python = sys.executable if peer == "sklearn" else options.peer_python
-        ours = in_own_process(case, True, options.repeats, sys.executable)
-        theirs = in_own_process(case, False, options.repeats, python)
-        for name, found in (("jaxcl", ours), (peer, theirs)):
-            if isinstance(found, str):
-                print(f"{case:<14} {name:<8} {found}")
-            else:
-                print(
-                    f"{case:<14} {name:<8} {found['seconds']:>9.3f} {found['growth']:>9.0f}  "
-                    f"{found['value']:.7f}",
-                    flush=True,
-                )
+        found = []
+        for name, interpreter in (("jaxcl", sys.executable), (peer, python)):
+            found.append(in_own_process(case, name == "jaxcl", options.repeats, interpreter))
+            print(f"{case:<14} {name:<8} {describe(found[-1])}", flush=True)
+        ours, theirs = found
         if not isinstance(ours, str) and not isinstance(theirs, str):
             ratio = theirs["seconds"] / ours["seconds"]
             limit = f", at most {aim['growth']} MB" if aim["growth"] else ""
