@@ -10,7 +10,7 @@ VENV ?= $(if $(filter command,$(origin PYTHON)),.venv-$(VERSION),.venv)
 RUN := $(VENV)/bin/python
 DEMO ?= runs/demo
 
-.PHONY: demo test test-all lint types check clean
+.PHONY: demo test test-all test-hosts lint types check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/ready: setup.cfg pyproject.toml
@@ -28,6 +28,9 @@ test: $(VENV)/ready
 
 test-all: $(VENV)/ready
 	$(RUN) -m pytest -q --slow
+
+test-hosts: $(VENV)/ready
+	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -79,14 +79,14 @@ def cells(tmp_path_factory) -> dict[int, pathlib.Path]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 @pytest.mark.parametrize("processes", [2, 4])
 def test_parameters_do_not_depend_on_the_number_of_processes(cells, processes):
     for a, b in zip(arrays(cells[1], 20), arrays(cells[processes], 20), strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=ROUNDING)
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 @pytest.mark.parametrize("processes", [2, 4])
 def test_the_probe_sees_all_images_and_one_process_writes(cells, processes):
     one, many = (read_lines(cells[count] / "rows.jsonl") for count in (1, processes))
@@ -100,7 +100,7 @@ def test_the_probe_sees_all_images_and_one_process_writes(cells, processes):
     assert (about["process_count"], about["device_count"]) == (processes, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 @pytest.mark.parametrize("processes", [2, 4])
 def test_embeddings_come_in_the_order_of_the_split(cells, processes):
     one, many = (np.load(cells[count] / "analysis.npz") for count in (1, processes))
@@ -108,7 +108,7 @@ def test_embeddings_come_in_the_order_of_the_split(cells, processes):
         np.testing.assert_allclose(many[name], one[name], rtol=0, atol=COSINES)
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_a_run_goes_on_with_another_number_of_processes_within_rounding(cells, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(cells[2], workdir)
@@ -120,7 +120,7 @@ def test_a_run_goes_on_with_another_number_of_processes_within_rounding(cells, t
         np.testing.assert_allclose(b, a, rtol=0, atol=ROUNDING)
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_a_mistake_is_one_line_and_exit_code_2_on_every_process(tmp_path):
     done = launch(
         2, 1, "pretrain", f"--workdir={tmp_path}", *flags({**TINY, "train.batch_size": 7})
@@ -205,7 +205,7 @@ def wait_for_progress(run: Run) -> None:
     run.wait_for(lambda: max(run.steps(), default=0) >= before + 20)
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 @pytest.mark.parametrize("victim", [1, 0], ids=["worker", "coordinator"])
 @pytest.mark.parametrize("name", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_the_other_process_leaves_within_five_seconds_with_step_and_command(run, victim, name):
@@ -223,7 +223,7 @@ def test_the_other_process_leaves_within_five_seconds_with_step_and_command(run,
     assert took < 5.0
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_a_kill_during_a_write_leaves_the_checkpoint_before(run):
     before = max(run.steps(), default=0)
     run.wait_for(lambda: max(run.steps(), default=0) > before)
@@ -232,7 +232,7 @@ def test_a_kill_during_a_write_leaves_the_checkpoint_before(run):
     assert run.wait(1, seconds=60) == 75
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_sigterm_on_one_process_saves_the_same_step_on_all_and_exits_143(run):
     wait_for_progress(run)
     run.hit(1, signal.SIGTERM)
@@ -242,7 +242,7 @@ def test_sigterm_on_one_process_saves_the_same_step_on_all_and_exits_143(run):
     assert "asked to stop" not in second
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_after_all_these_faults_the_run_ends_with_the_same_bits(faulty, tmp_path):
     for workdir in (faulty, tmp_path / "reference"):
         done = launch(2, 1, "pretrain", f"--workdir={workdir}", *flags(LONG))
@@ -276,7 +276,7 @@ def test_a_checkpoint_that_cannot_be_written_says_so_and_keeps_the_last(
     assert pretrain.run(tiny, workdir, console=console) == {"step": 6, "resumed_from": 3}
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_a_disk_that_is_full_ends_the_run_with_one_line_and_the_last_checkpoint(tmp_path):
     resource = pytest.importorskip("resource")
     # A limit on the size of a file stands for a full disk: writes fail with an error of the operating system.
@@ -328,7 +328,7 @@ def test_a_mistake_in_the_flags_of_several_processes_is_named(arguments, match, 
     assert match in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.hosts
 def test_where_jax_knows_no_cluster_the_flags_are_named(tmp_path):
     command = [
         sys.executable,
