@@ -91,6 +91,17 @@ def test_the_temperature_gradient_is_that_of_the_contrastive_loss(where):
     np.testing.assert_allclose(found, expected, RTOL)
 
 
+@masks
+def test_tau_times_the_loss_grows_by_the_entropy_of_the_full_softmax(where):
+    """d(tau L)/dtau = L + tau dL/dtau = H(P), in [0, log N]."""
+    p = over_grid(closed_form.probabilities, where)
+    losses = over_grid(LOSSES["contrastive"], where)
+    slopes = losses + TEMPERATURES[:, None] * by_grad(temperature_gradients, "contrastive", where)
+    entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=-1)
+    np.testing.assert_allclose(slopes, entropy, 1e-7)
+    assert np.all(entropy >= 0) and np.all(entropy <= np.log(p.shape[-1]))
+
+
 def test_the_hessian_is_that_of_the_contrastive_loss_and_positive_semidefinite():
     def row(similarities, positive):
         return LOSSES["contrastive"](similarities[None], positive[None], temperature=0.2)[0]
