@@ -113,6 +113,7 @@ def examine(
         ValueError: the loss does not return one value an anchor.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> def squared(similarities, positives, *, temperature):
         ...     own = jnp.arange(similarities.shape[1])[None, :] == positives[:, None]
         ...     return jnp.sum((similarities - own) ** 2, axis=1) / temperature
