@@ -120,15 +120,11 @@ def test_a_naive_softmax_is_found_out_at_low_temperature():
 BROKEN = {
     "attracts the positive": lambda s, p, **k: -contrastive(s, p, **k),
     "hardness-aware": lambda s, p, **k: jnp.sum(jnp.log(2 + s), axis=1),
-    "penalties sum to one": lambda s, p, **k: contrastive(s, p, **k) + jnp.mean(s, axis=1),
     "ratio independent of the positive": lambda s, p, **k: (
         contrastive(s, p, **k) - jnp.take_along_axis(s, p[:, None], axis=1)[:, 0] ** 2
     ),
     "entropy monotone in tau": lambda s, p, *, temperature, **k: contrastive(
         s, p, temperature=1 / temperature, **k
-    ),
-    "scale covariant": lambda s, p, *, temperature, **k: contrastive(
-        s, p, temperature=temperature**2, **k
     ),
     "negatives alike": lambda s, p, **k: contrastive(
         s * jnp.linspace(0.5, 1, s.shape[1], dtype=s.dtype)[None], p, **k
