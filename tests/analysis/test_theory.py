@@ -72,4 +72,9 @@ def test_coupling_grows_with_the_batch_and_with_the_spread():
     assert np.all(np.diff(result["coupling_mean"], axis=1) > 0)
     assert np.all(result["coupling_mean"][1] > result["coupling_mean"][0])
     assert np.all(np.diff(result["coupling_quantiles"], axis=2) >= 0)
+    # Against the formula, from the same draws: an image of a batch of 64 has 126 negatives.
+    draws = np.random.default_rng(0).standard_normal((64, 510))[:, :126]
+    mass = np.exp(np.clip(0.2 * draws, -1, 1) / 0.1).sum(axis=1)
+    expected = np.mean(mass / (mass + np.exp(0.8 / 0.1)))
+    np.testing.assert_allclose(result["coupling_mean"][1, 1], expected, rtol=1e-5)
     assert 0 < result["coupling_quantiles"].min() and result["coupling_quantiles"].max() < 1

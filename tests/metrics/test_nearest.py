@@ -82,6 +82,11 @@ def test_anchors_find_themselves_unless_excluded():
     assert np.all(np.asarray(columns)[:, 0] != everyone)
 
 
+def test_a_negative_column_excludes_nothing_not_even_the_last():
+    found = local_separation(CANDIDATES, CANDIDATES, CANDIDATES, k=1, exclude=np.full(M, -1))
+    np.testing.assert_allclose(found.negative_similarities, 1, rtol=1e-6)
+
+
 def test_where_too_few_negatives_count_the_rest_is_minus_infinity():
     found = local_separation(
         ANCHORS,
