@@ -17,6 +17,9 @@ def get_config() -> ConfigDict:
     data.data_dir = ""  # first place to look in; then $JAXCL_DATA_DIR, then the directory of TFDS
     data.train_split = "train"
     data.test_split = "test"
+    # auto | host | device: where the training images lie, as uint8; auto: whole on every device up to resident_limit
+    data.resident = "auto"
+    data.resident_limit = 2**30  # bytes of all pixels, up to which a set is kept in memory
     data.resize = 0  # pixels: shorter side to which the host resizes images (0: as they are)
     data.image_size = 16  # pixels: side of the crops that the encoder sees
     data.upscale = True  # whether images smaller than image_size may be enlarged

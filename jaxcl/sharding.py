@@ -37,6 +37,17 @@ def place(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, everywhere(mesh))
 
 
+def place_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
+    """Put a large array, the same on every process, on every device; nothing is sent between processes.
+
+    Devices that share the host's memory (simulated ones) read ``rows`` where it lies, so it must not change any more.
+    """
+    sharding = everywhere(mesh)
+    local = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
+    placed = [jax.device_put(rows, device, may_alias=True) for device in local]
+    return jax.make_array_from_single_device_arrays(rows.shape, sharding, placed)
+
+
 def global_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Make one global array ``[b@data, ...]`` of every process's part ``[b/P, ...]``."""
     return {

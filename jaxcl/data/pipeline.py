@@ -56,6 +56,7 @@ def batches(
     process_count: int = 1,
     prefetch: int = 2,
     num_threads: int = 2,
+    with_images: bool = True,
 ) -> Iterator[tuple[int, Batch]]:
     """Yields ``(step, batch)`` for the steps ``start_step .. num_steps - 1`` of a run.
 
@@ -70,10 +71,11 @@ def batches(
       process_count: all processes.
       prefetch: batches read ahead.
       num_threads: threads that read, each a whole batch.
+      with_images: False where the images lie on the devices already; no thread is started then.
 
     Returns:
       An iterator of steps and ``{"image": uint8 [b/P, h, w, c], "label": int32 [b/P], "index":
-      int32 [b/P]}``.
+      int32 [b/P]}``, or ``{"index": ...}`` alone.
 
     Raises:
       ValueError: if the batch is larger than the source or does not divide over the processes.
@@ -89,6 +91,9 @@ def batches(
     if not 0 <= start_step <= num_steps:
         raise ValueError(f"start_step {start_step} must lie between 0 and num_steps {num_steps}")
     order = EpochOrder(len(source), batch_size, seed)
+    if not with_images:
+        indices = ((step, order(step)[rows]) for step in range(start_step, num_steps))
+        return ((step, {"index": index.astype(np.int32)}) for step, index in indices)
 
     def read(step: int) -> tuple[int, Batch]:
         return step, source[order(step)[rows]]

@@ -19,6 +19,7 @@ from jaxcl.config import suggest
 from jaxcl.data import augment, lab, sources, views
 from jaxcl.losses import LOSSES
 from jaxcl.models import MODELS, Model, build_model
+from jaxcl.programs import resident
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.candidates import KINDS, Candidates, build_candidates
 from jaxcl.training.coupled import build_share
@@ -27,8 +28,14 @@ from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, bui
 from jaxcl.training.state import Hyper
 from jaxcl.training.step import Parts, Step, build_step
 
-# What the compiled step does not depend on: traced inputs, and the programs that come after.
-TRACED = ("seed", "loss.temperature", "optimizer.learning_rate")
+# What the compiled step does not depend on: traced inputs, and where the images come from.
+TRACED = (
+    "seed",
+    "loss.temperature",
+    "optimizer.learning_rate",
+    "data.resident",
+    "data.resident_limit",
+)
 
 
 class Length(NamedTuple):
@@ -51,7 +58,9 @@ def data_dirs(config: ConfigDict) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _source(name: str, split: str, dirs: tuple[str, ...], size: int) -> sources.Source:
+def _source(
+    name: str, split: str, dirs: tuple[str, ...], size: int, in_memory: bool | None, limit: int
+) -> sources.Source:
     with contextlib.ExitStack() as stack:
         bar: list[Progress] = []
 
@@ -61,12 +70,22 @@ def _source(name: str, split: str, dirs: tuple[str, ...], size: int) -> sources.
                 bar.append(stack.enter_context(Progress(title, total, terminal())))
             bar[0].update(done)
 
-        return sources.load_source(name, split, data_dir=dirs, size=size or None, progress=progress)
+        return sources.load_source(
+            name,
+            split,
+            data_dir=dirs,
+            size=size or None,
+            in_memory="auto" if in_memory is None else in_memory,
+            memory_limit=limit,
+            progress=progress,
+        )
 
 
 def source(config: ConfigDict, split: str) -> sources.Source:
     """The images of ``train_split`` or ``test_split``; kept for the next cell of a grid."""
-    return _source(config.data.name, split, data_dirs(config), config.data.resize)
+    data = config.data
+    in_memory = True if data.resident == "device" and split == data.train_split else None
+    return _source(data.name, split, data_dirs(config), data.resize, in_memory, data.resident_limit)
 
 
 def check_names(config: ConfigDict) -> None:
@@ -89,6 +108,7 @@ def check_names(config: ConfigDict) -> None:
         value = config[section][leaf]
         if value not in names:
             raise ValueError(f"unknown {name} {value!r}{suggest(value, names)}")
+    resident.check_choice(config)
     temperature = config.loss.temperature
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(

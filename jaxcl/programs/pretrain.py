@@ -11,7 +11,7 @@ from jaxcl import sharding
 from jaxcl.data import pipeline, sources
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
-from jaxcl.programs import assemble, hosts
+from jaxcl.programs import assemble, hosts, resident
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
 from jaxcl.programs.initial import initial_variables
@@ -78,13 +78,14 @@ def run(
                 num_steps=steps,
                 process_index=jax.process_index(),
                 process_count=jax.process_count(),
+                with_images=not resident.on_devices(config, train),
             )
             run_loop(
                 assemble.step(config, train, mesh),
                 state,
                 batches,
                 sharding.place(assemble.hyper(config), mesh),
-                mesh,
+                resident.build_feed(config, train, mesh),
                 start=start,
                 num_steps=steps,
                 batch_size=config.train.batch_size,
@@ -138,6 +139,7 @@ def opening(
             f"{config.loss.name}, temperature {config.loss.temperature:g}, seed {config.seed}, on {train.name} "
             f"({len(train):,} images {'x'.join(map(str, train.image_shape))})",
             f"  devices              {mesh.size} x {kind}, {jax.process_count()} process(es)",
+            f"  images               {resident.describe(config, train)}",
             f"  global batch         {config.train.batch_size} images, {candidates.views} view(s) of each, "
             f"{config.train.batch_size // mesh.size} images on each device",
             f"  candidates           {config.candidates.kind}: {candidates.num_anchors:,} anchors, "

@@ -17,7 +17,8 @@ from jaxcl import config as configs
 from jaxcl.programs import hosts
 from jaxcl.training.log import read_lines
 
-EVALUATION = ("evaluate.",)  # what may change between two programs on one run
+# What may change between two programs on one run: its evaluation, and where its images lie.
+EVALUATION = ("evaluate.", "data.resident")
 
 
 def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = False) -> bool:

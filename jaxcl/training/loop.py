@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcl.sharding import global_batch
 from jaxcl.training.checkpoint import Checkpoints
+from jaxcl.training.feed import Feed
 from jaxcl.training.log import Console, MetricsFile, Progress
 from jaxcl.training.peers import Stop
 from jaxcl.training.state import Hyper, TrainState, to_items
@@ -73,7 +73,7 @@ def train(
     state: TrainState,
     batches: Iterator[tuple[int, dict[str, np.ndarray]]],
     hyper: Hyper,
-    mesh: jax.sharding.Mesh,
+    feed: Feed,
     *,
     start: int,
     num_steps: int,
@@ -93,7 +93,7 @@ def train(
       state: after ``start`` steps.
       batches: yields (step, this host's part of the batch) from ``start`` on.
       hyper: traced inputs of the step.
-      mesh: of the state.
+      feed: makes global arrays of a batch.
       start: steps already taken.
       num_steps: of the whole run.
       batch_size: images in the global batch, for the log.
@@ -149,7 +149,7 @@ def train(
         for number, batch in batches:
             # With several processes jax takes even this for an implicit transfer; it is the one that is meant.
             with jax.transfer_guard_host_to_device("allow"):
-                arrays = global_batch(batch, mesh)
+                arrays = feed(batch)
             state, scalars = step(state, arrays, hyper)
             note = flush() or note
             done = number + 1

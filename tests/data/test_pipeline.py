@@ -41,6 +41,16 @@ def test_the_batch_holds_the_images_of_its_positions():
         np.testing.assert_array_equal(batch["label"], batch["index"] % 3)
 
 
+def test_without_images_the_positions_are_the_same():
+    settings = {"batch_size": 16, "seed": 3, "start_step": 2, "num_steps": 8, "process_count": 2}
+    whole = positions(numbered(50), **settings)
+    alone = dict(batches(numbered(50), with_images=False, **settings))
+    assert list(alone) == list(whole)
+    for step, batch in alone.items():
+        assert set(batch) == {"index"} and batch["index"].dtype == np.int32
+        np.testing.assert_array_equal(batch["index"], whole[step])
+
+
 def test_going_on_from_any_step_is_exact():
     settings = {"batch_size": 16, "seed": 3, "num_steps": 12}
     whole = positions(numbered(50), start_step=0, **settings)

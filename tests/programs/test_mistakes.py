@@ -54,6 +54,8 @@ def nothing_compiles(request, monkeypatch):
         ({"candidates.views": "one"}, "unknown candidates.views 'one'"),
         ({"model.head": "mpl"}, "unknown head 'mpl'"),
         ({"data.name": "digts"}, "digits"),
+        ({"data.resident": "gpu"}, "unknown data.resident 'gpu'; there are: auto, host, device"),
+        ({"data.resident_limit": -1}, "data.resident_limit must be a number of bytes, got -1"),
         ({"data.upscale": False}, "size 16 is larger than the images, which are 8x8"),
         ({"augment.jitter": 0.8, "augment.hue": 0.1}, "need colour images"),
         ({"augment.grayscale": 0.2}, "need colour images"),
