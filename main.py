@@ -22,6 +22,9 @@ PROGRAMS = {
     "prepare": "download and prepare a data set of TensorFlow Datasets",
 }
 
+# Of XLA's pools on a CPU; more than the simulated devices that anybody uses, and harmless: they mostly wait.
+THREADS = 32
+
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     """Split the command line into this file's flags and the overrides ``--config.key=value``."""
@@ -122,8 +125,9 @@ def multihost_mistake(parsed: argparse.Namespace) -> str:
 def use_devices(count: int | None) -> None:
     """One simulated CPU device for each core, unless told otherwise; harmless where there is an accelerator.
 
-    With more devices than cores XLA's concurrency-optimised CPU scheduler can deadlock two collectives, so whoever sets
-    the number of devices also turns it off.
+    On few cores XLA's collectives of simulated devices can deadlock: they wait for one another in threads of a pool that
+    has as many as there are cores, so that a device may find none left to arrive in. Whoever sets the number of devices
+    therefore also turns off the concurrency-optimised scheduler and asks for threads enough.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
@@ -132,6 +136,7 @@ def use_devices(count: int | None) -> None:
     if "xla_cpu_enable_concurrency_optimized_scheduler" not in flags:
         flags += " --xla_cpu_enable_concurrency_optimized_scheduler=false"
     os.environ["XLA_FLAGS"] = flags.strip()
+    os.environ.setdefault("PJRT_NPROC", str(THREADS))
 
 
 def main(argv: list[str]) -> int:

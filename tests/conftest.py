@@ -3,7 +3,9 @@
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# The concurrency-optimised scheduler can deadlock collectives when there are more devices than cores.
+# Collectives can deadlock when there are more devices than cores: the concurrency-optimised scheduler starts several at
+# once, and a pool of as many threads as cores has none left for the last device to arrive in.
+os.environ["PJRT_NPROC"] = "32"
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_cpu_enable_concurrency_optimized_scheduler=false"
 )
