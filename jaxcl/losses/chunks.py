@@ -23,6 +23,15 @@ from jaxcl.losses.problem import (
     similarity_dtype,
 )
 
+# Similarities at a time, 64 MiB in float32: what keeps 65,536 pairs, with both views as anchors
+# (131,072 rows and columns), within 320 MiB on one device.
+MOST_AT_ONCE = 2**24
+
+
+def rows_at_once(chunk: int, m: int) -> int:
+    """Returns how many anchors to take at a time: ``chunk``, fewer past very many candidates."""
+    return max(min(chunk, MOST_AT_ONCE // max(m, 1)), 1)
+
 
 def values_in_chunks(plan: Plan, problem: Problem) -> jax.Array:
     """Returns the losses [n]; where they are differentiated, each chunk is computed again."""
@@ -33,7 +42,8 @@ def values_in_chunks(plan: Plan, problem: Problem) -> jax.Array:
         similarities = inner_products(anchors, x.candidates, plan.precision)
         return losses_of(plan, rows, columns, similarities, x.shared, by_row)
 
-    chunks, join = cut((x.anchors, x.by_row, rows), x.anchors.shape[0], plan.chunk)
+    (n, _), (m, _) = x.anchors.shape, x.candidates.shape
+    chunks, join = cut((x.anchors, x.by_row, rows), n, rows_at_once(plan.chunk, m))
     return join(lax.map(lambda chunk: of_chunk(*chunk), chunks))
 
 
@@ -48,9 +58,10 @@ def differentiate_in_chunks(
     x, rows, columns = problem
     dtype = similarity_dtype(x.anchors, x.candidates)
     n, (m, d) = x.anchors.shape[0], x.candidates.shape
-    chunks, join = cut((x.anchors, x.by_row, rows), n, plan.chunk)
+    chunk = rows_at_once(plan.chunk, m)
+    chunks, join = cut((x.anchors, x.by_row, rows), n, chunk)
     # The copies that fill the last chunk have no weight.
-    weights, _ = cut(x.weights * scale, n, plan.chunk, fill=0)
+    weights, _ = cut(x.weights * scale, n, chunk, fill=0)
 
     def step(carry: Any, chunk: Any) -> tuple[Any, Any]:
         by_candidate, by_shared = carry

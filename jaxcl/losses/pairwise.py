@@ -89,7 +89,7 @@ def streamed_mean(
             route for a loss whose rows are coupled: compute beforehand what couples them. For DCLW,
             ``{"weights": dclw_weights(positive_similarities(...))}``; the gradient flows through
             the weights unless you stop it.
-        chunk: anchors at a time.
+        chunk: anchors at a time; fewer where ``chunk * m`` would be more than 2^24 similarities.
         precision: of the matrix products, as in `jax.lax.dot`.
         **constants: of the loss. Arrays may be traced and differentiated.
 

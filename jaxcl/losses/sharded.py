@@ -144,8 +144,13 @@ def gather(spread: Spread, problem: Problem) -> Problem:
     return problem._replace(x=problem.x._replace(candidates=candidates))
 
 
-def send_home(spread: Spread, by_candidate: jax.Array) -> jax.Array:
-    """On a device: the sum over devices of the gradient [d, m], for the candidates it holds."""
+def send_home(spread: Spread, by_candidate: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """On a device: the sum over devices of the gradient [d, m], for the candidates it holds.
+
+    It travels in the candidates' dtype, but not as float16, whose range is too small for it.
+    """
+    if dtype == jnp.bfloat16:
+        by_candidate = by_candidate.astype(dtype)
     if spread.candidates == PartitionSpec():
         return lax.psum(by_candidate, spread.axis)
     return lax.psum_scatter(by_candidate, spread.axis, scatter_dimension=1, tiled=True)
@@ -174,7 +179,7 @@ def _mean_and_gradients(spread: Spread, arguments: Any) -> tuple[jax.Array, Any]
         values, gradients = differentiate_in_chunks(spread.plan, everything, 1 / total, wanted)
         by_candidate = gradients.candidates
         if by_candidate is not None:
-            by_candidate = send_home(spread, by_candidate).T
+            by_candidate = send_home(spread, by_candidate, problem.x.candidates.dtype).T
         mean, by_shared = lax.psum((weighted_sum(weights, values) / total, gradients.shared), axis)
         return mean, gradients._replace(
             candidates=by_candidate, shared=by_shared, weights=(values - mean) / total

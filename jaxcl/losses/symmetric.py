@@ -174,7 +174,7 @@ def cut(z: jax.Array, plan: Plan) -> Tiles:
     n, d = z.shape
     # Tiles on the diagonal save nothing: eight tiles a side keep them few, if they stay large
     # enough for the matrix product.
-    side = min(max(n // 8, 256), plan.tile)
+    side = min(max(n // 8, 512), plan.tile)
     count = 1 if n <= plan.tile else math.ceil(n / side)
     size = 2 * math.ceil(n / (2 * count))
     rows = jnp.pad(z, ((0, count * size - n), (0, 0))).reshape(count, size, d)

@@ -24,6 +24,7 @@ from jaxcl.losses import (
     streamed_values,
     supcon,
 )
+from jaxcl.losses.chunks import rows_at_once
 from jaxcl.losses.problem import COUPLED
 from tests.losses.cases import UNOPTIMIZED
 from tests.losses.embedded import (
@@ -328,8 +329,9 @@ def temporary_bytes(size, chunk):
     rows = jax.ShapeDtypeStruct((size,), jnp.int32)
 
     def mean(anchors, candidates, temperature, rows):
-        options = {"temperature": temperature, "chunk": chunk}
-        return streamed_mean(contrastive, anchors, candidates, rows, **options)
+        return streamed_mean(
+            contrastive, anchors, candidates, rows, temperature=temperature, chunk=chunk
+        )
 
     compiled = (
         jax.jit(jax.value_and_grad(mean, argnums=(0, 1, 2)))
@@ -339,8 +341,15 @@ def temporary_bytes(size, chunk):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
-def test_65536_pairs_take_320_mib():
-    assert temporary_bytes(65_536, 256) <= 320 * 2**20
+@pytest.mark.parametrize("rows", [65_536, 131_072], ids=["one view", "both views"])
+def test_65536_pairs_take_320_mib(rows):
+    assert temporary_bytes(rows, 256) <= 320 * 2**20
+
+
+def test_past_very_many_candidates_fewer_anchors_go_at_a_time():
+    assert rows_at_once(256, 65_536) == 256
+    assert rows_at_once(256, 131_072) == 128
+    assert rows_at_once(256, 2**25) == 1
 
 
 def test_the_choice_follows_the_size_of_the_dense_form():
