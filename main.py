@@ -125,9 +125,9 @@ def multihost_mistake(parsed: argparse.Namespace) -> str:
 def use_devices(count: int | None) -> None:
     """One simulated CPU device for each core, unless told otherwise; harmless where there is an accelerator.
 
-    On few cores XLA's collectives of simulated devices can deadlock: they wait for one another in threads of a pool that
-    has as many as there are cores, so that a device may find none left to arrive in. Whoever sets the number of devices
-    therefore also turns off the concurrency-optimised scheduler and asks for threads enough.
+    On few cores XLA's collectives of simulated devices can deadlock: they wait for one another in the threads of a
+    pool, and a device may find none left to arrive in. Whoever sets the number of devices therefore also turns off the
+    concurrency-optimised scheduler, which starts several collectives at once, and asks for threads enough.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
