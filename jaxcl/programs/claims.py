@@ -1,10 +1,10 @@
-"""The claims program: judges every claim of the paper on the runs below a root."""
+"""The claims program: judges every claim of the papers on the runs below a root."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from jaxcl.reporting.claims import evaluate_claims, judged
+from jaxcl.reporting.judgements import CLAIM_SETS
 from jaxcl.reporting.report import write_claims
 from jaxcl.reporting.runs import collect_runs
 from jaxcl.reporting.studies import build_studies
@@ -28,10 +28,15 @@ def run(root: str | Path) -> Path:
             f"claims: {str(root)!r} is not a directory; give the one that holds the runs"
         )
     studies = build_studies(collect_runs(root))
-    for study in judged(studies):
-        print(study.title)
-        for number, (claim, evidence) in enumerate(evaluate_claims(study), start=1):
+    subjects = [(claims, subject) for claims in CLAIM_SETS for subject in claims.subjects(studies)]
+    for claims, subject in subjects:
+        print(f"{claims.citation.short}: {subject.title}")
+        for number, claim in enumerate(claims.claims, start=1):
+            evidence = claim.evaluate(subject)
             print(f"  {number:2d} {evidence.verdict:16s} {claim.statement}: {evidence.number}")
-    if not judged(studies):
-        print("claims: no study with two temperatures yet")
+    if not subjects:
+        print(
+            "claims: no study yet with two temperatures, two batch sizes, a decoupled loss or two "
+            "streams"
+        )
     return write_claims(root / "report", studies)

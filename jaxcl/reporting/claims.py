@@ -6,16 +6,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from jaxcl.reporting import paper
 from jaxcl.reporting.evidence import (
     FAR_WORSE,
     FEW_NEIGHBOURS,
-    LEAST_SEEDS,
     LEAST_TEMPERATURES,
     NOT_FALLING,
-    Evidence,
     few_neighbours,
     hard_keeps_accuracy,
     hard_keeps_uniformity,
@@ -25,18 +23,7 @@ from jaxcl.reporting.evidence import (
 )
 from jaxcl.reporting.quantities import ENTROPY, GAP, MINUS_UNIFORMITY, POSITIVE, TOLERANCE
 from jaxcl.reporting.study import Study
-from jaxcl.reporting.tables import Table
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper, how it is judged, and the function that judges it."""
-
-    name: str
-    statement: str
-    rule: str
-    evaluate: Callable[[Study], Evidence]
-
+from jaxcl.reporting.verdicts import LEAST_SEEDS, Claim, ClaimSet
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -107,11 +94,6 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def evaluate_claims(study: Study) -> list[tuple[Claim, Evidence]]:
-    """Every claim, judged on one study."""
-    return [(claim, claim.evaluate(study)) for claim in CLAIMS]
-
-
 def judged(studies: Sequence[Study]) -> list[Study]:
     """The studies that have a grid of temperatures, to which the claims apply."""
     return [
@@ -121,19 +103,12 @@ def judged(studies: Sequence[Study]) -> list[Study]:
     ]
 
 
-def claims_table(study: Study) -> Table:
-    """Claims, rules, numbers and verdicts for one study."""
-    results = evaluate_claims(study)
-    return Table(
-        title=f"Claims: {study.title}",
-        columns=("", "claim", "holds if", "number", "verdict"),
-        rows=tuple(
-            (str(i), claim.statement, claim.rule, evidence.number, evidence.verdict)
-            for i, (claim, evidence) in enumerate(results, start=1)
-        ),
-        note=f"{study.scale()}. ρ: Spearman's rank correlation with τ of the mean over seeds, in "
-        "brackets the mean over single seeds; intervals: 95 % bootstrap over seeds; p: one-sided "
-        f"permutation test over temperatures. A verdict needs {LEAST_SEEDS} seeds "
-        f"and, for trends, {LEAST_TEMPERATURES} temperatures.",
-        text_columns=5,
-    )
+WANG_LIU = ClaimSet(
+    citation=paper.WANG_LIU,
+    claims=CLAIMS,
+    subjects=judged,
+    note="ρ: Spearman's rank correlation with τ of the mean over seeds, in brackets the mean over "
+    "single seeds; intervals: 95 % bootstrap over seeds; p: one-sided permutation test over "
+    f"temperatures. A verdict needs {LEAST_SEEDS} seeds and, for trends, {LEAST_TEMPERATURES} "
+    "temperatures.",
+)

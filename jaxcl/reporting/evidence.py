@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from jaxcl.reporting.names import seed_words, temperature_words
 from jaxcl.reporting.quantities import EFFECTIVE, MINUS_UNIFORMITY
-from jaxcl.reporting.statistics import bootstrap_interval, permutation_p, spearman
+from jaxcl.reporting.statistics import bootstrap_interval, mean, permutation_p, spearman
 from jaxcl.reporting.study import CellKey, Measured, Study
-
-HOLDS = "holds"
-DOES_NOT_HOLD = "does not hold"
-NOT_ENOUGH = "not enough runs"
+from jaxcl.reporting.verdicts import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    LEAST_SEEDS,
+    NOT_ENOUGH,
+    Evidence,
+    minus,
+    too_few,
+    with_interval,
+)
 
 LEAST_TEMPERATURES = 4  # with four, a perfect order has p = 1/24
-LEAST_SEEDS = 2
 SIGNIFICANCE = 0.05
 LARGE_TEMPERATURE = (
     0.3  # the paper's Table 1 goes 0.07, 0.3, 0.7, 1.0: from here on temperatures count as large
@@ -36,14 +40,6 @@ FAR_WORSE = 5.0  # percentage points; the smallest published gap is 8.4
 FEW_NEIGHBOURS = 2.0
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """The outcome of one claim on one study."""
-
-    verdict: str
-    number: str
-
-
 def reversed_u(study: Study) -> Evidence:
     """(1) The best temperature, chosen on the other seeds, beats both ends on the seed left out."""
     quantity = study.accuracy
@@ -51,7 +47,7 @@ def reversed_u(study: Study) -> Evidence:
         return Evidence(NOT_ENOUGH, "no accuracies")
     taus, curves = _complete(study, "contrastive", quantity)
     if len(taus) < LEAST_TEMPERATURES or len(curves) < LEAST_SEEDS:
-        return _too_few(len(taus), len(curves))
+        return too_few(len(taus), len(curves))
     drops_low, drops_high, chosen = [], [], []
     for left_out, curve in enumerate(curves):
         others = [c for i, c in enumerate(curves) if i != left_out]
@@ -59,13 +55,13 @@ def reversed_u(study: Study) -> Evidence:
         chosen.append(taus[best])
         drops_low.append(100 * (curve[best] - curve[0]))
         drops_high.append(100 * (curve[best] - curve[-1]))
-    low, high = _interval(drops_low), _interval(drops_high)
+    low, high = bootstrap_interval(drops_low), bootstrap_interval(drops_high)
     interior = all(taus[0] < tau < taus[-1] for tau in chosen)
     best_words = "/".join(temperature_words(tau) for tau in sorted(set(chosen)))
     return Evidence(
         HOLDS if interior and low[0] > 0 and high[0] > 0 else DOES_NOT_HOLD,
-        f"best τ = {best_words}; above τ = {temperature_words(taus[0])} by {_points(drops_low)}, "
-        f"above τ = {temperature_words(taus[-1])} by {_points(drops_high)} percentage points; "
+        f"best τ = {best_words}; above τ = {temperature_words(taus[0])} by {with_interval(drops_low)}, "
+        f"above τ = {temperature_words(taus[-1])} by {with_interval(drops_high)} percentage points; "
         f"{len(taus)} temperatures, {seed_words([len(curves)])}",
     )
 
@@ -79,12 +75,12 @@ def hard_keeps_uniformity(study: Study) -> Evidence:
         )
     low, high, falls = pairs
     if len(falls) < LEAST_SEEDS:
-        return _too_few(2, len(falls))
+        return too_few(2, len(falls))
     margins = [ordinary / 2 - abs(hard) for hard, ordinary in falls]
     return Evidence(
-        HOLDS if _interval(margins)[0] > 0 else DOES_NOT_HOLD,
+        HOLDS if bootstrap_interval(margins)[0] > 0 else DOES_NOT_HOLD,
         f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: hard "
-        f"{_plain([h for h, _ in falls])}, contrastive {_plain([c for _, c in falls])}; "
+        f"{with_interval([h for h, _ in falls], 3)}, contrastive {with_interval([c for _, c in falls], 3)}; "
         f"{seed_words([len(falls)])}",
     )
 
@@ -97,15 +93,15 @@ def hard_keeps_accuracy(study: Study) -> Evidence:
         return Evidence(NOT_ENOUGH, "needs hard at two or more τ ≥ 0.3, apart by a factor 2")
     low, high, falls = found
     if len(falls) < LEAST_SEEDS:
-        return _too_few(2, len(falls))
+        return too_few(2, len(falls))
     points = [100 * fall for (fall,) in falls]
     both = _falls(study, quantity, ("contrastive",)) if quantity is not None else None
     beside = ""
     if both is not None and both[:2] == (low, high):
-        beside = f" (contrastive: {_mean([100 * fall for (fall,) in both[2]]):.2f})"
+        beside = f" (contrastive: {mean([100 * fall for (fall,) in both[2]]):.2f})"
     return Evidence(
-        HOLDS if _interval(points)[1] < NOT_FALLING else DOES_NOT_HOLD,
-        f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: {_points(points)} "
+        HOLDS if bootstrap_interval(points)[1] < NOT_FALLING else DOES_NOT_HOLD,
+        f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: {with_interval(points)} "
         f"percentage points{beside}; {seed_words([len(points)])}",
     )
 
@@ -121,13 +117,15 @@ def simple_needs_hardness(study: Study) -> Evidence:
         return Evidence(NOT_ENOUGH, "needs contrastive, simple, hard and hard_simple")
     seeds = sorted(set(far) & set(close))
     if len(seeds) < LEAST_SEEDS:
-        return _too_few(None, len(seeds))
+        return too_few(seeds=len(seeds))
     gaps = [far[seed] for seed in seeds]
     margins = [far[seed] / 4 - close[seed] for seed in seeds]
     return Evidence(
-        HOLDS if _interval(gaps)[0] > FAR_WORSE and _interval(margins)[0] > 0 else DOES_NOT_HOLD,
-        f"simple is {_points(gaps)} points below the best contrastive, hard_simple "
-        f"{_points([close[seed] for seed in seeds])} below the best hard; "
+        HOLDS
+        if bootstrap_interval(gaps)[0] > FAR_WORSE and bootstrap_interval(margins)[0] > 0
+        else DOES_NOT_HOLD,
+        f"simple is {with_interval(gaps)} points below the best contrastive, hard_simple "
+        f"{with_interval([close[seed] for seed in seeds])} below the best hard; "
         f"{seed_words([len(seeds)])}",
     )
 
@@ -139,12 +137,12 @@ def few_neighbours(study: Study) -> Evidence:
         return Evidence(NOT_ENOUGH, f"needs contrastive at τ ≤ {SMALL_TEMPERATURE:g}")
     values = list(study.cells[CellKey("contrastive", taus[0])].by_seed(EFFECTIVE).values())
     if len(values) < LEAST_SEEDS:
-        return _too_few(
-            None, len(values), f"τ = {temperature_words(taus[0])}: exp(H) = {values[0]:.2f}"
+        return too_few(
+            seeds=len(values), number=f"τ = {temperature_words(taus[0])}: exp(H) = {values[0]:.2f}"
         )
     return Evidence(
-        HOLDS if _interval(values)[1] <= FEW_NEIGHBOURS else DOES_NOT_HOLD,
-        f"τ = {temperature_words(taus[0])}: exp(H) = {_plain(values)} negatives; "
+        HOLDS if bootstrap_interval(values)[1] <= FEW_NEIGHBOURS else DOES_NOT_HOLD,
+        f"τ = {temperature_words(taus[0])}: exp(H) = {with_interval(values, 3)} negatives; "
         f"{seed_words([len(values)])}",
     )
 
@@ -157,20 +155,20 @@ def trend(quantity: Measured, direction: int, loss: str = "contrastive") -> Call
         taus = [tau for tau, _ in series]
         means = [summary.mean for _, summary in series]
         if len(taus) < LEAST_TEMPERATURES:
-            return _too_few(len(taus), None)
+            return too_few(len(taus))
         rho, p = _trend_of(taus, means, direction)
         by_seed = _rho_by_seed(study, loss, quantity)
-        number = f"ρ = {_minus(f'{rho:.2f}')}"
+        number = f"ρ = {minus(f'{rho:.2f}')}"
         if len(by_seed) >= LEAST_SEEDS:
-            low, high = _interval(by_seed)
-            mean = _minus(f"{_mean(by_seed):.2f}")
-            number += f" (by seed {mean} [{_minus(f'{low:.2f}')}, {_minus(f'{high:.2f}')}])"
+            low, high = bootstrap_interval(by_seed)
+            average = minus(f"{mean(by_seed):.2f}")
+            number += f" (by seed {average} [{minus(f'{low:.2f}')}, {minus(f'{high:.2f}')}])"
         number += f" over {len(taus)} temperatures, {_p_words(p)}"
         number += f"; {study.seed_range([quantity], [loss])}"
         number += _without_small(taus, means)
         if len(by_seed) < LEAST_SEEDS:
             return Evidence(NOT_ENOUGH, number)
-        same_way = min(direction * bound for bound in _interval(by_seed)) > 0
+        same_way = min(direction * bound for bound in bootstrap_interval(by_seed)) > 0
         return Evidence(HOLDS if same_way and p < SIGNIFICANCE else DOES_NOT_HOLD, number)
 
     return evaluate
@@ -198,7 +196,7 @@ def _without_small(taus: Sequence[float], means: Sequence[float]) -> str:
     kept = [(t, m) for t, m in zip(taus, means, strict=True) if t >= SMALL_TEMPERATURE]
     if len(kept) == len(taus) or len(kept) < LEAST_TEMPERATURES:
         return ""
-    return f"; over τ ≥ {SMALL_TEMPERATURE:g} alone ρ = " + _minus(
+    return f"; over τ ≥ {SMALL_TEMPERATURE:g} alone ρ = " + minus(
         f"{spearman(*zip(*kept, strict=True)):.2f}"
     )
 
@@ -253,35 +251,5 @@ def _behind_best(
     return {seed: 100 * (theirs[seed] - ours[seed]) for seed in sorted(set(ours) & set(theirs))}
 
 
-def _too_few(temperatures: int | None, seeds: int | None, number: str = "") -> Evidence:
-    words = [number] if number else []
-    if temperatures is not None:
-        words.append(f"{temperatures} temperature" + ("s" if temperatures != 1 else ""))
-    if seeds is not None:
-        words.append(f"{seeds} seed" + ("s" if seeds != 1 else ""))
-    return Evidence(NOT_ENOUGH, ", ".join(words))
-
-
 def _p_words(p: float) -> str:
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    return bootstrap_interval(values)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _points(values: Sequence[float]) -> str:
-    return _plain(values, 2)
-
-
-def _plain(values: Sequence[float], digits: int = 3) -> str:
-    low, high = _interval(values)
-    return _minus(f"{_mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")

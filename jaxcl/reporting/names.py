@@ -12,12 +12,15 @@ DATASET_NAMES = {
     "imagenet100": "ImageNet100",
     "fashion_mnist": "Fashion-MNIST",
     "stl10": "STL-10",
+    "tiny_imagenet20": "Tiny ImageNet, 20 classes",
+    "imagenet2012": "ImageNet-1K",
 }
 LOSS_NAMES = {
     "contrastive": "Contrastive",
     "hard": "Hard contrastive",
     "simple": "Simple",
     "hard_simple": "Hard simple",
+    "nt_xent": "NT-Xent",
     "dcl": "DCL",
     "dclw": "DCLW",
     "spring": "Spring-like",
@@ -29,14 +32,18 @@ LOSS_NAMES = {
     "debiased": "Debiased",
     "hcl": "HCL",
     "spectral": "Spectral",
-    "nt_xent": "NT-Xent",
     "clip": "CLIP",
     "zero_temperature": "Limit τ → 0",
     "fixed_entropy": "Fixed entropy",
     "dual_temperature": "Dual temperature",
     "alignment_uniformity": "Align + uniform",
 }
-CANDIDATE_NAMES = {"batch": "in-batch negatives", "memory_bank": "memory bank"}
+CANDIDATE_NAMES = {
+    "batch": "in-batch negatives",
+    "memory_bank": "memory bank",
+    "streams": "the other stream of the batch",
+    "stream_banks": "memory banks of two streams",
+}
 
 
 def dataset_title(dataset: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jaxcl.reporting.figures import Picture
 from jaxcl.reporting.stylesheet import STYLESHEET
-from jaxcl.reporting.tables import NOT_RUN, Table
+from jaxcl.reporting.tables import NOT_PUBLISHED, NOT_RUN, Table
 
 _LARGEST_INLINE_SVG = 400_000  # bytes; above, the PNG is smaller and looks the same
 
@@ -97,7 +97,7 @@ def _cell(tag: str, text: str, is_text: bool, best: bool = False) -> str:
         kind
         for kind, applies in (
             ("text", is_text),
-            ("none", text in (NOT_RUN, "—")),
+            ("none", text in (NOT_RUN, NOT_PUBLISHED, "—")),
             ("best", best),
             ("good", text == "holds"),
             ("bad", text == "does not hold"),

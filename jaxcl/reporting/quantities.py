@@ -99,6 +99,14 @@ def _gap(row: Row) -> Any:
     return None
 
 
+def _of_stream(number: int) -> Callable[[Row], Any]:
+    def read(row: Row) -> Any:
+        values = row.get("uniformity_of_streams") or []
+        return -values[number] if len(values) > number else None
+
+    return read
+
+
 MINUS_UNIFORMITY = Quantity("minus_uniformity", "−uniformity (t = 2)", _negated, 3)
 TOLERANCE = Quantity("tolerance", "tolerance", lambda row: row.get("tolerance"), 3)
 ALIGNMENT = Quantity("alignment", "alignment", lambda row: row.get("alignment"), 3)
@@ -117,6 +125,11 @@ EFFECTIVE = Quantity(
     1,
 )
 TOP = Quantity("penalty_top1", "largest penalty", lambda row: row.get("penalty_top1"), 3)
+# Of the two streams of lightness and colour, each by itself.
+STREAMS = (
+    Quantity("minus_uniformity_first", "−uniformity, L", _of_stream(0), 3),
+    Quantity("minus_uniformity_second", "−uniformity, ab", _of_stream(1), 3),
+)
 
 ANALYSIS = (
     MINUS_UNIFORMITY,
@@ -130,6 +143,15 @@ ANALYSIS = (
     TOP,
 )
 
+# Of the training log. The multiplier q_B is that of Yeh et al. (2022), averaged over the training.
+MULTIPLIER = Quantity("multiplier_mean", "mean q_B", lambda row: row.get("multiplier_mean"), 3)
+MULTIPLIER_LOW = Quantity(
+    "multiplier_low", "q_B < 0.1 [% of anchors]", lambda row: row.get("multiplier_low"), 1, 100.0
+)
+FINAL_LOSS = Quantity("final_loss", "final training loss", lambda row: row.get("final_loss"), 3)
+RATE = Quantity("images_per_second", "images/s", lambda row: row.get("images_per_second"), 0)
+
+TRAINING = (FINAL_LOSS, MULTIPLIER, MULTIPLIER_LOW, RATE)
 
 # Shares of a softmax at the loss's temperature: without meaning for a loss that has none.
 NEED_TEMPERATURE = (ENTROPY, EFFECTIVE, TOP)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcl.reporting import paper, reproduction
-from jaxcl.reporting.claims import CLAIMS, claims_table, judged
-from jaxcl.reporting.evidence import NOT_ENOUGH
-from jaxcl.reporting.figures import Picture, planes, samples, temperature, theory, training
+from jaxcl.reporting import paper
+from jaxcl.reporting.blocks import Beside, Block, besides, blocks
+from jaxcl.reporting.figures import Picture, theory
+from jaxcl.reporting.judgements import claims_tables
 from jaxcl.reporting.names import dataset_title
 from jaxcl.reporting.page import (
     Section,
@@ -24,15 +24,7 @@ from jaxcl.reporting.runs import Run, collect_runs, load_theory
 from jaxcl.reporting.studies import build_studies
 from jaxcl.reporting.study import Study
 from jaxcl.reporting.style import save
-from jaxcl.reporting.tables import (
-    NOT_RUN,
-    Table,
-    baseline_table,
-    cell_table,
-    csv_text,
-    markdown,
-    penalty_table,
-)
+from jaxcl.reporting.tables import Table, csv_text, markdown
 
 FORMATS = ("png", "svg", "pdf")
 _THEORY_FIGURES = (
@@ -40,16 +32,6 @@ _THEORY_FIGURES = (
     theory.entropy_theory_figure,
     theory.coupling_figure,
     theory.loss_shape_figure,
-)
-_STUDY_FIGURES = (
-    temperature.accuracy_figure,
-    temperature.uniformity_figure,
-    temperature.tolerance_figure,
-    temperature.entropy_figure,
-    temperature.gap_figure,
-    temperature.positive_figure,
-    planes.plane_figure,
-    planes.accuracy_uniformity_figure,
 )
 
 
@@ -84,45 +66,54 @@ def write_report(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
     runs = collect_runs(root)
     studies = build_studies(runs)
     figures = _Figures(folder / "figures", formats)
-    sections = [_summary_section(runs, studies), *_claims_sections(studies)]
-    for study in studies:
-        sections += _study_sections(study, figures)
+    found = blocks(studies)
+    sections = [_summary_section(runs, found), *_claims_sections(studies)]
+    for block in found:
+        sections += _block_sections(block, figures)
     sections.append(_theory_section(root, figures))
-    sections += _reproduction_sections(studies)
+    sections += _reproduction_sections(besides(studies), studies)
     sections.append(_sources_section())
-    page = render_page("Behaviour of contrastive losses", _lead(runs, studies), sections)
-    (folder / "tables.md").write_text(markdown(all_tables(studies)), encoding="utf-8")
-    (folder / "table.csv").write_text(csv_text(studies), encoding="utf-8")
-    write_claims(folder, studies)
+    page = render_page(
+        "Behaviour of contrastive losses", _lead(runs, studies, len(found)), sections
+    )
+    write_tables(folder, studies)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
+
+
+def write_tables(folder: Path, studies: Sequence[Study], only_run: bool = False) -> None:
+    """Writes tables.md, table.csv and claims.md; the same rows always give the same bytes.
+
+    Args:
+      folder: made if absent.
+      studies: of the rows.
+      only_run: leave out published tables beside which nothing was run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = markdown(all_tables(studies, only_run))
+    (folder / "tables.md").write_text(tables, encoding="utf-8")
+    (folder / "table.csv").write_text(csv_text(studies), encoding="utf-8")
+    write_claims(folder, studies)
 
 
 def write_claims(folder: Path, studies: Sequence[Study]) -> Path:
     """Writes claims.md: every claim judged on every study; on no study at all, the claims alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = _claims_tables(studies)
     path = folder / "claims.md"
-    path.write_text(markdown(tables), encoding="utf-8")
+    path.write_text(markdown(claims_tables(studies)), encoding="utf-8")
     return path
 
 
-def all_tables(studies: Sequence[Study]) -> list[Table]:
+def all_tables(studies: Sequence[Study], only_run: bool = False) -> list[Table]:
     """Every table of the report, in the order of the page."""
-    tables: list[Table] = []
-    for study in studies:
-        tables += _tables_of(study)
-    for dataset in paper.WANG_LIU_DATASETS:
-        tables += reproduction.wang_liu_tables(dataset, studies)
-    return [*tables, *reproduction.decoupled_tables(studies), reproduction.eecs_table(studies)]
+    tables = [table for block in blocks(studies) for table in block.tables]
+    for beside in besides(studies):
+        if beside.has_run or not only_run:
+            tables += beside.tables
+    return tables
 
 
-def _tables_of(study: Study) -> list[Table]:
-    found = [cell_table(study), penalty_table(study), baseline_table(study)]
-    return [table for table in found if table is not None]
-
-
-def _lead(runs: Sequence[Run], studies: Sequence[Study]) -> str:
+def _lead(runs: Sequence[Run], studies: Sequence[Study], count: int) -> str:
     if not runs:
         text = (
             "No runs here yet. Below stand the published numbers; every cell of ours says “not yet "
@@ -133,14 +124,14 @@ def _lead(runs: Sequence[Run], studies: Sequence[Study]) -> str:
         names = ", ".join(dict.fromkeys(dataset_title(study.dataset) for study in studies))
         text = (
             f"{len(runs)} run{'s' if len(runs) > 1 else ''} on {names or 'unknown data'}: {cells} "
-            f"cells of loss and temperature in {len(studies)} "
-            f"stud{'ies' if len(studies) != 1 else 'y'}. Everything on this page is computed from "
+            f"cells of loss and temperature in {count} "
+            f"stud{'ies' if count != 1 else 'y'}. Everything on this page is computed from "
             "the rows that the runs wrote."
         )
     return paragraph(text, "lead")
 
 
-def _summary_section(runs: Sequence[Run], studies: Sequence[Study]) -> Section:
+def _summary_section(runs: Sequence[Run], found: Sequence[Block]) -> Section:
     if not runs:
         return Section("Runs", paragraph("Not yet run."))
     pairs = [
@@ -150,9 +141,10 @@ def _summary_section(runs: Sequence[Run], studies: Sequence[Study]) -> Section:
         ("jax, Python", f"{_environment(runs, 'jax')}; {_environment(runs, 'python')}"),
         ("processes", _environment(runs, "process_count")),
     ]
-    for study in studies:
-        seeds = ", ".join(str(seed) for seed in study.seeds) or "none"
-        pairs.append((study.title, f"{study.scale()}. {len(study.runs)} runs; seeds {seeds}"))
+    for block in found:
+        seeds = sorted({int(run.config.get("seed") or 0) for run in block.runs})
+        words = ", ".join(str(seed) for seed in seeds) or "none"
+        pairs.append((block.title, f"{block.scale}. {len(block.runs)} runs; seeds {words}"))
     skipped = sum(run.unreadable_lines for run in runs)
     if skipped:
         pairs.append(("unreadable lines", f"{skipped}, skipped"))
@@ -174,42 +166,17 @@ def _environment(runs: Sequence[Run], name: str, count: str = "") -> str:
 
 def _claims_sections(studies: Sequence[Study]) -> list[Section]:
     intro = paragraph(
-        f"The claims of {paper.WANG_LIU.short}, judged on the runs below by rules fixed in "
-        "advance. A claim that does not hold at this scale is not thereby refuted at the paper's."
+        "What the papers claim, judged on the runs below by rules fixed in advance. A claim that "
+        "does not hold at this scale is not thereby refuted at the paper's."
     )
-    tables = _claims_tables(studies)
-    body = "".join(table_html(table) for table in tables)
+    body = "".join(table_html(table) for table in claims_tables(studies))
     return [Section("Claims", f"{intro}<div class='claims'>{body}</div>")]
 
 
-def _claims_tables(studies: Sequence[Study]) -> list[Table]:
-    """A table for each study that has a grid of temperatures; the bare claims if there is none."""
-    return [claims_table(study) for study in judged(studies)] or [_unjudged()]
-
-
-def _unjudged() -> Table:
-    return Table(
-        title="Claims",
-        columns=("", "claim", "holds if", "number", "verdict"),
-        rows=tuple(
-            (str(i), claim.statement, claim.rule, NOT_RUN, NOT_ENOUGH)
-            for i, claim in enumerate(CLAIMS, start=1)
-        ),
-        text_columns=5,
-    )
-
-
-def _study_sections(study: Study, figures: _Figures) -> list[Section]:
-    tables = "".join(table_html(table) for table in _tables_of(study))
-    sections = [
-        Section(study.title, tables),
-        Section(
-            "Behaviour by temperature", figures.place([f(study) for f in _STUDY_FIGURES]), level=3
-        ),
-        Section("Local separation", figures.place(samples.separation_figures(study)), level=3),
-        Section("Embeddings", figures.place([samples.map_figure(study)]), level=3),
-        Section("Training", figures.place([training.loss_curve_figure(study)]), level=3),
-    ]
+def _block_sections(block: Block, figures: _Figures) -> list[Section]:
+    sections = [Section(block.title, "".join(table_html(table) for table in block.tables))]
+    for title, drawings in block.figures.items():
+        sections.append(Section(title, figures.place([draw() for draw in drawings]), level=3))
     return [section for section in sections if section.body]
 
 
@@ -219,8 +186,7 @@ def _theory_section(root: str | Path, figures: _Figures) -> Section:
     return Section("Theory: no data, no model", body or paragraph("Not yet run.", "none"))
 
 
-def _reproduction_sections(studies: Sequence[Study]) -> list[Section]:
-    present = {study.dataset for study in studies}
+def _reproduction_sections(found: Sequence[Beside], studies: Sequence[Study]) -> list[Section]:
     sections = [
         Section(
             "Published numbers beside ours",
@@ -231,36 +197,14 @@ def _reproduction_sections(studies: Sequence[Study]) -> list[Section]:
             ),
         )
     ]
-    blocks = [
-        (
-            dataset_title(dataset),
-            reproduction.wang_liu_tables(dataset, studies),
-            dataset in present,
-            paper.WANG_LIU,
-        )
-        for dataset in paper.WANG_LIU_DATASETS
-    ]
-    decoupled = reproduction.decoupled_tables(studies)
-    eecs = [reproduction.eecs_table(studies)]
-    blocks += [
-        (
-            "Decoupled contrastive learning",
-            decoupled,
-            any(_has_run(t) for t in decoupled),
-            paper.DECOUPLED_THIRD_PARTY,
-        ),
-        ("Contrastive multiview coding", eecs, any(_has_run(t) for t in eecs), paper.EECS),
-    ]
-    for title, tables, ran, citation in blocks:
-        body = "".join(table_html(table) for table in tables)
-        if not ran and studies:
+    for beside in found:
+        body = "".join(table_html(table) for table in beside.tables)
+        if studies and not beside.has_run:
             body = details("published numbers; ours: not yet run", body)
-        sections.append(Section(f"{title}: {citation.short}", body, level=3))
+        sections.append(
+            Section(f"{dataset_title(beside.title)}: {beside.citation.short}", body, level=3)
+        )
     return sections
-
-
-def _has_run(table: Table) -> bool:
-    return any(row[1] == "ours" and any(c != NOT_RUN for c in row[2:]) for row in table.rows)
 
 
 def _sources_section() -> Section:

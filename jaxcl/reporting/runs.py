@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxcl.reporting.frozen import FROZEN, unpack
+from jaxcl.reporting.training_log import summarize_log
+
 Row = dict[str, Any]
 
 # Two rows that agree in all of these measure the same thing: the later one replaces the earlier.
@@ -54,10 +57,8 @@ class Run:
 
     @functools.cached_property
     def metrics(self) -> tuple[Row, ...]:
-        """The training log in order of steps; a step logged twice, after a resume, counts once."""
-        lines, _ = read_json_lines(self.folder / "metrics.jsonl")
-        by_step = {line["step"]: line for line in lines if isinstance(line.get("step"), int)}
-        return tuple(by_step[step] for step in sorted(by_step))
+        """The training log in order of steps, all that was logged of a step in one row."""
+        return read_log(self.folder / "metrics.jsonl")
 
     @functools.cached_property
     def analysis(self) -> dict[str, np.ndarray]:
@@ -73,11 +74,21 @@ class Run:
 def collect_runs(root: str | Path) -> list[Run]:
     """Returns every run at or below `root`, ordered by path.
 
-    A run is a directory that holds config.json or rows.jsonl. Folders called
-    report, theory or checkpoints are skipped, and runs that were moved aside (`.old-1`).
+    A run is a directory that holds config.json or rows.jsonl; runs.jsonl holds many, as they were
+    published. Folders called report, theory or checkpoints are skipped, and runs that were moved
+    aside (`.old-1`).
     """
     root = Path(root)
-    return [_load_run(folder, root) for folder in _run_folders(root)]
+    return [run for folder in _run_folders(root) for run in _load(folder, root)]
+
+
+def read_log(path: Path) -> tuple[Row, ...]:
+    """Returns metrics.jsonl by steps: lines of one step joined, the later one's values kept."""
+    by_step: dict[int, Row] = {}
+    for line in read_json_lines(path)[0]:
+        if isinstance(line.get("step"), int):
+            by_step.setdefault(line["step"], {}).update(line)
+    return tuple(by_step[step] for step in sorted(by_step))
 
 
 def load_theory(root: str | Path) -> dict[str, np.ndarray]:
@@ -154,23 +165,33 @@ def _key(row: Row) -> str:
 def _run_folders(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
-    if (folder / "config.json").is_file() or (folder / "rows.jsonl").is_file():
+    if any((folder / name).is_file() for name in ("config.json", "rows.jsonl", FROZEN)):
         yield folder
     for child in sorted(folder.iterdir()):
         if child.is_dir() and not _NOT_A_RUN.search(child.name):
             yield from _run_folders(child)
 
 
-def _load_run(folder: Path, root: Path) -> Run:
+def _load(folder: Path, root: Path) -> list[Run]:
+    if (folder / FROZEN).is_file():
+        lines, unreadable = read_json_lines(folder / FROZEN)
+        return [
+            Run(folder / name, name, config, environment, rows, unreadable)
+            for name, config, environment, rows in unpack(lines)
+        ]
     rows, unreadable = read_json_lines(folder / "rows.jsonl")
-    return Run(
-        folder=folder,
-        name=folder.relative_to(root).as_posix(),
-        config=_read_object(folder / "config.json"),
-        environment=_read_object(folder / "environment.json"),
-        rows=newest_rows(rows),
-        unreadable_lines=unreadable,
-    )
+    measured = newest_rows(rows)
+    training = summarize_log(read_log(folder / "metrics.jsonl"), measured)
+    return [
+        Run(
+            folder=folder,
+            name=folder.relative_to(root).as_posix(),
+            config=_read_object(folder / "config.json"),
+            environment=_read_object(folder / "environment.json"),
+            rows=measured + training,
+            unreadable_lines=unreadable,
+        )
+    ]
 
 
 def _read_object(path: Path) -> Row:

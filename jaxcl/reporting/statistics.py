@@ -38,6 +38,10 @@ def summarize(values: Iterable[float]) -> Summary | None:
     return Summary(mean=float(np.mean(finite)), std=std, n=len(finite))
 
 
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Rank correlation of two sequences, ties at their average rank; nan if one is constant.
 

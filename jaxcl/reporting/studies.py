@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxcl.reporting.names import dataset_order
-from jaxcl.reporting.quantities import ANALYSIS, NEED_TEMPERATURE, Readout
+from jaxcl.reporting.quantities import (
+    ANALYSIS,
+    NEED_TEMPERATURE,
+    STREAMS,
+    TRAINING,
+    Readout,
+)
 from jaxcl.reporting.runs import Row, Run, flatten
 from jaxcl.reporting.study import LEARNING_RATE, Cell, CellKey, Study
 
@@ -120,9 +126,12 @@ def _add(study: Study, run: Run, row: Row, several: bool) -> None:
     if readout is not None:
         cell.record(readout, seed, _number(row.get("accuracy")), step)
     elif row.get("program") == "analyze":
-        for quantity in ANALYSIS:
+        for quantity in (*ANALYSIS, *STREAMS):
             if key.temperature is not None or quantity not in NEED_TEMPERATURE:
                 cell.record(quantity, seed, quantity.value(row), step)
+    elif row.get("program") == "pretrain":
+        for quantity in TRAINING:
+            cell.record(quantity, seed, quantity.value(row), step)
 
 
 def _rate_varies_within_a_cell(members: _Members) -> bool:

@@ -25,6 +25,7 @@ from jaxcl.reporting.names import temperature_words
 # its relative share a hue.
 _LOSS_STYLES: dict[str, tuple[str, str]] = {
     "contrastive": ("#0072B2", "o"),
+    "nt_xent": ("#0072B2", "o"),  # the same loss on two views of a batch
     "hard": ("#D55E00", "s"),
     "simple": ("#56B4E9", "v"),
     "hard_simple": ("#E69F00", "^"),

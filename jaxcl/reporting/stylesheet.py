@@ -98,7 +98,9 @@ td.best .spread { font-weight: 400; }
 .compact .spread { display: block; font-size: .92em; }
 .compact td.none { font-size: .72rem; vertical-align: baseline; }
 .compact td { vertical-align: baseline; }
-.claims td.text { white-space: normal; }
+td.text { white-space: normal; max-width: 15rem; }
+td.text:first-child { white-space: nowrap; max-width: none; }
+.claims td.text { max-width: none; }
 .claims td:nth-child(5), .claims td.none { white-space: nowrap; }
 .figures {
   display: grid;

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxcl.reporting.names import loss_title, temperature_words
@@ -20,14 +20,17 @@ from jaxcl.reporting.quantities import (
     MINUS_UNIFORMITY,
     NEAREST,
     POSITIVE,
+    STREAMS,
     TOLERANCE,
     TOP,
+    TRAINING,
     Readout,
 )
 from jaxcl.reporting.statistics import Summary, summarize
-from jaxcl.reporting.study import Measured, Study
+from jaxcl.reporting.study import Cell, Measured, Study
 
 NOT_RUN = "not yet run"
+NOT_PUBLISHED = "not published here"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def format_summary(summary: Summary | None, digits: int, scale: float = 1.0) -> 
 
 def cell_table(study: Study) -> Table:
     """Accuracy, uniformity, tolerance and alignment of all cells, over seeds."""
-    quantities = _measured(study, (*study.readouts, MINUS_UNIFORMITY, TOLERANCE, ALIGNMENT))
+    quantities = measured([study], (*study.readouts, MINUS_UNIFORMITY, TOLERANCE, ALIGNMENT))
     return _cells(
         study,
         quantities,
@@ -74,7 +77,7 @@ def cell_table(study: Study) -> Table:
 
 def penalty_table(study: Study) -> Table | None:
     """Local separation and relative penalties of all cells; None if they were not measured."""
-    quantities = _measured(study, (POSITIVE, NEAREST, GAP, ENTROPY, EFFECTIVE, TOP))
+    quantities = measured([study], (POSITIVE, NEAREST, GAP, ENTROPY, EFFECTIVE, TOP))
     if not quantities:
         return None
     return _cells(
@@ -88,21 +91,37 @@ def penalty_table(study: Study) -> Table | None:
 
 
 def _cells(study: Study, quantities: Sequence[Measured], title: str, note: str) -> Table:
+    entries = [
+        ((loss_title(key.loss), tau_text(key.temperature)), cell)
+        for key, cell in study.ordered_cells()
+    ]
+    return table_of_cells(entries, ("loss", "τ"), quantities, title, note)
+
+
+def table_of_cells(
+    entries: Sequence[tuple[tuple[str, ...], Cell]],
+    heads: tuple[str, ...],
+    quantities: Sequence[Measured],
+    title: str,
+    note: str,
+) -> Table:
+    """One line a cell: its heads, how many seeds, and each quantity; grouped by the first head."""
     rows: list[tuple[str, ...]] = []
     groups: list[int] = []
     last = None
-    for key, cell in study.ordered_cells():
+    for head, cell in entries:
         summaries = [cell.summary(quantity) for quantity in quantities]
-        if last not in (None, key.loss):
+        if last not in (None, head[0]):
             groups.append(len(rows))
-        last = key.loss
-        head = (loss_title(key.loss), _tau(key.temperature), _count(summaries))
+        last = head[0]
         pairs = zip(quantities, summaries, strict=True)
-        rows.append((*head, *(format_summary(s, q.digits, q.scale) for q, s in pairs)))
-    accuracies = [3 + i for i, q in enumerate(quantities) if isinstance(q, Readout)]
+        values = (format_summary(s, q.digits, q.scale) for q, s in pairs)
+        rows.append((*head, _count(summaries), *values))
+    first = len(heads) + 1
+    accuracies = [first + i for i, q in enumerate(quantities) if isinstance(q, Readout)]
     return Table(
         title=title,
-        columns=("loss", "τ", "n", *(quantity.title for quantity in quantities)),
+        columns=(*heads, "n", *(quantity.title for quantity in quantities)),
         rows=tuple(rows),
         note=note,
         groups=tuple(groups),
@@ -112,16 +131,7 @@ def _cells(study: Study, quantities: Sequence[Measured], title: str, note: str) 
 
 def baseline_table(study: Study) -> Table | None:
     """Raw pixels and the untrained encoder beside the best trained cell, for each readout."""
-    keys = sorted(study.baselines, key=lambda k: (k[0] != "pixels", k[0], k[1]))
-    rows = [
-        (
-            {"pixels": "raw pixels", "untrained": "untrained encoder"}.get(encoder, encoder),
-            readout.title.removesuffix(" [%]"),
-            format_summary(summarize(study.baselines[encoder, readout].values()), 2, 100.0),
-            str(len(study.baselines[encoder, readout])),
-        )
-        for encoder, readout in keys
-    ]
+    rows = baseline_rows(study.baselines)
     if not rows:
         return None
     groups = [len(rows)]
@@ -148,6 +158,22 @@ def baseline_table(study: Study) -> Table | None:
     )
 
 
+def baseline_rows(
+    baselines: Mapping[tuple[str, Readout], Mapping[int, float]],
+) -> list[tuple[str, ...]]:
+    """Features, readout, accuracy and n of each baseline, pixels first."""
+    names = {"pixels": "raw pixels", "untrained": "untrained encoder"}
+    return [
+        (
+            names.get(encoder, encoder),
+            readout.title.removesuffix(" [%]"),
+            format_summary(summarize(baselines[encoder, readout].values()), 2, 100.0),
+            str(len(baselines[encoder, readout])),
+        )
+        for encoder, readout in sorted(baselines, key=lambda k: (k[0] != "pixels", k[0], k[1]))
+    ]
+
+
 def markdown(tables: Sequence[Table]) -> str:
     """All tables as one markdown document."""
     parts = []
@@ -168,7 +194,8 @@ def markdown(tables: Sequence[Table]) -> str:
 def csv_text(studies: Sequence[Study]) -> str:
     """One line per cell: mean, std and n of every quantity, accuracies as fractions."""
     readouts = sorted({readout for study in studies for readout in study.readouts})
-    quantities: list[Measured] = [*readouts, *ANALYSIS]
+    extra = [q for q in (*STREAMS, *TRAINING) if measured(studies, [q])]
+    quantities: list[Measured] = [*readouts, *ANALYSIS, *extra]
     header = ["study", "dataset", "candidates", "model", "loss", "temperature"]
     header += [f"{q.name}_{part}" for q in quantities for part in ("mean", "std", "n")]
     lines = io.StringIO()
@@ -189,7 +216,7 @@ def csv_text(studies: Sequence[Study]) -> str:
     return lines.getvalue()
 
 
-def _tau(temperature: float | None) -> str:
+def tau_text(temperature: float | None) -> str:
     return "—" if temperature is None else temperature_words(temperature)
 
 
@@ -198,8 +225,9 @@ def _count(summaries: Sequence[Summary | None]) -> str:
     return "–".join(str(n) for n in (counts[:1] + counts[1:][-1:])) or "0"
 
 
-def _measured(study: Study, quantities: Sequence[Measured]) -> list[Measured]:
-    cells = study.cells.values()
+def measured(studies: Iterable[Study], quantities: Sequence[Measured]) -> list[Measured]:
+    """Those of the quantities that any cell has."""
+    cells = [cell for study in studies for cell in study.cells.values()]
     return [q for q in quantities if any(cell.summary(q) is not None for cell in cells)]
 
 

@@ -87,18 +87,6 @@ def test_the_moment_of_a_run_does_not_reach_the_report(grid: Path) -> None:
     assert "2000-01-01" not in "".join(read(grid).values())
 
 
-def test_rows_alone_give_the_same_tables(grid: Path, tmp_path: Path) -> None:
-    """What is needed of a run to make the tables again: config, environment and rows."""
-    for path in grid.rglob("*"):
-        if path.name in ("config.json", "environment.json", "rows.jsonl"):
-            copy = tmp_path / path.relative_to(grid)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    report.run(tmp_path, formats=("svg",))
-    for name in ("tables.md", "table.csv", "claims.md"):
-        assert read(tmp_path)[name] == read(grid)[name]
-
-
 def test_an_empty_root_shows_the_papers_columns_and_not_yet_run(tmp_path: Path) -> None:
     assert report.run(tmp_path) == tmp_path / "report" / "index.html"
     text = read(tmp_path)
@@ -109,10 +97,11 @@ def test_an_empty_root_shows_the_papers_columns_and_not_yet_run(tmp_path: Path) 
         assert words in text["index.html"].replace("−", "")
         assert words in text["tables.md"].replace("−", "")
     ours = [line for line in text["tables.md"].splitlines() if re.search(r"\| ours", line)]
-    assert len(ours) == 4 * (3 + 2) + 3 + 2 + 4
+    # Wang & Liu on four data sets; three losses on CIFAR10, CIFAR100 and ImageNet; four losses.
+    assert len(ours) == 4 * (3 + 2) + 3 * 3 + 4
     for line in ours:
         assert set(line.split("ours |")[1].strip(" |").split(" | ")) == {"not yet run"}
-    assert text["claims.md"].count("not enough runs") == 10
+    assert text["claims.md"].count("not enough runs") == 10 + 3 + 3
 
 
 def test_a_single_run_without_arrays_or_log_is_reported(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jaxcl.reporting.claims import CLAIMS, claims_table
+from jaxcl.reporting.claims import CLAIMS, WANG_LIU
 from jaxcl.reporting.evidence import DOES_NOT_HOLD, HOLDS, NOT_ENOUGH
 from jaxcl.reporting.quantities import (
     EFFECTIVE,
@@ -190,6 +190,6 @@ def test_the_smallest_temperature_must_see_at_most_two_negatives(
 
 
 def test_an_empty_study_has_ten_claims_and_no_verdict() -> None:
-    table = claims_table(make_study({}))
+    table = WANG_LIU.table(make_study({}))
     assert len(table.rows) == len(CLAIMS) == 10
     assert {row[-1] for row in table.rows} == {NOT_ENOUGH}

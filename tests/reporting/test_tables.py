@@ -9,11 +9,14 @@ import pytest
 
 from jaxcl.reporting import paper
 from jaxcl.reporting.names import DATASET_NAMES
-from jaxcl.reporting.reproduction import decoupled_tables, eecs_table, wang_liu_tables
+from jaxcl.reporting.reproduction import wang_liu_tables
+from jaxcl.reporting.reproduction_decoupled import decoupled_tables
+from jaxcl.reporting.reproduction_streams import eecs_table
 from jaxcl.reporting.runs import collect_runs
 from jaxcl.reporting.statistics import Summary
 from jaxcl.reporting.studies import build_studies
 from jaxcl.reporting.tables import (
+    NOT_PUBLISHED,
     NOT_RUN,
     Table,
     baseline_table,
@@ -23,6 +26,7 @@ from jaxcl.reporting.tables import (
     markdown,
 )
 from tests.reporting.synthetic import write_run
+from tests.reporting.synthetic_studies import write_decoupled, write_streams
 
 
 def test_one_seed_shows_no_spread() -> None:
@@ -102,18 +106,41 @@ def test_studies_of_one_data_set_get_lines_of_their_own(tmp_path: Path) -> None:
     ]
 
 
-def test_decoupled_runs_are_placed_by_batch_size(tmp_path: Path) -> None:
-    write_run(tmp_path, "dcl", 0.1, 0, dataset="cifar100", batch_size=64, arrays=False)
+def test_decoupled_runs_are_placed_by_batch_size_and_the_rest_is_not_published(
+    tmp_path: Path,
+) -> None:
+    write_decoupled(tmp_path, sizes=(64, 512), dataset="cifar100")
     write_run(tmp_path, "dcl", 0.2, 0, dataset="cifar100", batch_size=128, arrays=False)
-    table = decoupled_tables(build_studies(collect_runs(tmp_path)))[0]
-    ours = {
-        (i, table.columns[j])
-        for i, row in enumerate(table.rows)
-        for j, cell in enumerate(row)
-        if row[1] == "ours" and j > 1 and cell != NOT_RUN
-    }
+    cifar10, cifar100, imagenet = decoupled_tables(build_studies(collect_runs(tmp_path)))
     # The run at another temperature has no place in the table.
-    assert ours == {(4, "CIFAR100, 64")}
+    heads = [f"{size} images" for size in (32, 64, 128, 256, 512)]
+    assert cifar100.columns[2:] == tuple(heads)
+    assert cifar100.rows[0][:2] == ("NT-Xent", "published")
+    assert cifar100.rows[0][-1] == NOT_PUBLISHED
+    ours = dict(zip(heads, cifar100.rows[1][2:], strict=True))
+    assert {size for size, cell in ours.items() if cell != NOT_RUN} == {"64 images", "512 images"}
+    published, mean = 57.76, float(ours["64 images"].split(" ")[0])
+    assert cifar100.rows[2][3] == f"{mean - published:+.2f}".replace("-", "−")
+    assert cifar100.rows[2][-1] == "—"
+    assert cifar100.rows[3][1] == "ours, kNN"
+    assert {cell for row in cifar10.rows[1::3] for cell in row[2:]} == {NOT_RUN}
+    assert imagenet.rows[6][1:5] == ("published", *[NOT_PUBLISHED] * 3)
+
+
+def test_every_study_of_two_streams_stands_beside_the_report(tmp_path: Path) -> None:
+    for dataset in ("cifar10", "tiny_imagenet20"):
+        write_streams(tmp_path, seeds=(0,), dataset=dataset, maps=False)
+    table = eecs_table(build_studies(collect_runs(tmp_path)))
+    labels = [row[1] for row in table.rows[:5]]
+    assert labels == [
+        "published",
+        "ours (CIFAR10)",
+        "difference (CIFAR10)",
+        "ours (Tiny ImageNet, 20 classes)",
+        "difference (Tiny ImageNet, 20 classes)",
+    ]
+    assert table.rows[1][3:] == ("−0.012", "2.000")
+    assert table.rows[2][4] == "+0.000"
 
 
 def test_published_values_keep_their_printed_digits() -> None:

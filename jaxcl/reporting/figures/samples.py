@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jaxcl.reporting import paper
@@ -146,7 +147,7 @@ def _boxes(axes: Axes, sample: _Sample, width: float) -> None:
 def map_figure(study: Study) -> Picture | None:
     """Two-dimensional maps of embeddings, coloured by class (Figure 2).
 
-    The run brings them: `points` [n, 2] and `labels` [n] in embeddings.npz.
+    The run brings them: `tsne` [n, 2] and `labels` [n] in embeddings.npz.
     """
     maps = _maps(study)
     if not maps:
@@ -156,24 +157,12 @@ def map_figure(study: Study) -> Picture | None:
         figure = new_figure(WIDE / 2 * max(len(maps), 1) if len(maps) < 3 else WIDE, 3.1)
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, (key, points, labels, _) in zip(panels, maps, strict=True):
-            _draw_map(axes, points, labels)
+            draw_map(axes, points, labels)
             tau = (
                 f", τ = {temperature_words(key.temperature)}" if key.temperature is not None else ""
             )
             axes.set_title(f"{loss_title(key.loss)}{tau}", loc="left")
-        classes = sorted({int(label) for _, _, labels, _ in maps for label in labels})
-        if len(classes) <= len(_CLASS_COLOURS):
-            handles = [
-                Line2D([], [], marker="o", linestyle="", color=_CLASS_COLOURS[i], label=str(c))
-                for i, c in enumerate(classes)
-            ]
-            figure.legend(
-                handles=handles,
-                loc="outside lower center",
-                ncols=len(classes),
-                handletextpad=0.1,
-                columnspacing=0.9,
-            )
+        class_legend(figure, [labels for _, _, labels, _ in maps])
     count = max(len(points) for _, points, _, _ in maps)
     seeds = ", ".join(str(seed) for seed in sorted({seed for *_, seed in maps}))
     return Picture(
@@ -191,7 +180,7 @@ def _maps(study: Study) -> list[tuple[CellKey, np.ndarray, np.ndarray, int]]:
     found: list[tuple[CellKey, np.ndarray, np.ndarray, int]] = []
     for key, cell in study.ordered_cells():
         for run in cell.runs:
-            points, labels = run.embeddings.get("points"), run.embeddings.get("labels")
+            points, labels = run.embeddings.get("tsne"), run.embeddings.get("labels")
             if points is not None and labels is not None and len(points) == len(labels):
                 found.append((key, points, labels, int(run.config.get("seed", 0))))
                 break
@@ -199,7 +188,26 @@ def _maps(study: Study) -> list[tuple[CellKey, np.ndarray, np.ndarray, int]]:
     return wished or found
 
 
-def _draw_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+def class_legend(figure: Figure, labels: Sequence[np.ndarray]) -> None:
+    """The colours of the classes below the figure, where there are not too many."""
+    classes = sorted({int(label) for part in labels for label in part})
+    if len(classes) > len(_CLASS_COLOURS):
+        return
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=_CLASS_COLOURS[i], label=str(c))
+        for i, c in enumerate(classes)
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(classes),
+        handletextpad=0.1,
+        columnspacing=0.9,
+    )
+
+
+def draw_map(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+    """Points in the plane, coloured by class."""
     classes = np.unique(labels)
     for i, c in enumerate(classes):
         chosen = points[labels == c]
