@@ -53,6 +53,12 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     )
     parser.add_argument("--list", action="store_true", help="sweep: print the cells and stop")
     parser.add_argument("--cell", type=int, metavar="I", help="sweep: run only this cell")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="sweep: a trial; every cell takes N real steps and nothing is written",
+    )
     several = parser.add_argument_group("several processes (hosts) as one run")
     several.add_argument(
         "--multihost",
@@ -89,10 +95,12 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
             "workdir": tuple(set(PROGRAMS) - {"prepare", "verify"}),
         }
         if parsed.program in needed[name] and getattr(parsed, name) is None:
-            if not (name == "workdir" and parsed.list):
+            if not (name == "workdir" and (parsed.list or parsed.steps)):
                 parser.error(f"{parsed.program} needs --{name}")
     if parsed.embeddings and (parsed.program != "analyze" or parsed.config):
         parser.error("--embeddings goes with analyze, without --config")
+    if parsed.steps is not None and (parsed.program != "sweep" or parsed.steps < 1):
+        parser.error("--steps goes with sweep and is at least 1")
     if parsed.program == "prepare" and not parsed.dataset:
         parser.error("prepare needs --dataset")
     if problem := multihost_mistake(parsed):

@@ -124,6 +124,12 @@ def _dispatch(
             if hosts.first():
                 sweep.show(config, cells)
             return 0
+        if arguments.steps is not None:
+            from jaxcl.programs import trial
+
+            chosen = sweep.choose(config, cells, arguments.cell)
+            found = trial.run(chosen, steps=arguments.steps)
+            return 0 if all(cell.finite for cell in found.values()) else FAILED
         page = sweep.run(config, workdir, cells=cells, only=arguments.cell, force=force, stop=stop)
         if hosts.first():
             print(page)

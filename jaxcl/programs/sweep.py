@@ -64,15 +64,9 @@ def run(
     """
     console = console or terminal()
     root = pathlib.Path(workdir)
-    if only is not None and not 0 <= only < len(cells):
-        raise ValueError(f"--cell {only} is out of range: the grid has cells 0 to {len(cells) - 1}")
-    configs = [override(config, cell) for cell in cells]
-    chosen = range(len(cells)) if only is None else [only]
-    for number in chosen:
-        pretrain.check(configs[number])
+    chosen = choose(config, cells, only)
     baselines: set[str] = set()
-    for count, number in enumerate(chosen):
-        cell, name = configs[number], cell_name(cells[number])
+    for count, (name, cell) in enumerate(chosen.items()):
         console.print(f"[{count + 1}/{len(chosen)}] {name}")
         run_cell(
             cell,
@@ -86,6 +80,23 @@ def run(
         return root / "report" / "index.html"
     theory.write(root)
     return report.run(root)
+
+
+def choose(
+    config: ConfigDict, cells: Sequence[Cell], only: int | None = None
+) -> dict[str, ConfigDict]:
+    """The configurations of the chosen cells by their names, all checked; nothing compiles.
+
+    Raises:
+      ValueError: a mistake in any of them, or a cell that is not there.
+    """
+    if only is not None and not 0 <= only < len(cells):
+        raise ValueError(f"--cell {only} is out of range: the grid has cells 0 to {len(cells) - 1}")
+    chosen = cells if only is None else [cells[only]]
+    configs = {cell_name(cell): override(config, cell) for cell in chosen}
+    for cell in configs.values():
+        pretrain.check(cell)
+    return configs
 
 
 def run_cell(
