@@ -19,6 +19,7 @@ PROGRAMS = {
     "report": "tables and figures of everything below --workdir",
     "claims": "the paper's claims, each with its verdict on the runs below --workdir",
     "verify": "the sharded step against one device's, before a long run",
+    "plan": "the train step compiled for a pod that is not here: memory, communication, an estimate",
     "prepare": "download and prepare a data set of TensorFlow Datasets",
 }
 
@@ -78,6 +79,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     parser.add_argument(
         "--embeddings", metavar="FILE.npz", help="analyze: features and labels of any model"
     )
+    parser.add_argument(
+        "--topology", metavar="CHIP:SHAPE", help="plan: v5e:8x8, v4:2x2x4, v5p:..., v6e:..., cpu:8"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="prepare: a data set of TFDS")
     parser.add_argument("--data_dir", metavar="DIRECTORY", help="prepare: where to")
     parsed, rest = parser.parse_known_args(argv)
@@ -91,8 +95,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         overrides[name.removeprefix("--config.")] = value
     for name in ("config", "workdir"):
         needed = {
-            "config": ("pretrain", "sweep", "verify"),
-            "workdir": tuple(set(PROGRAMS) - {"prepare", "verify"}),
+            "config": ("pretrain", "sweep", "verify", "plan"),
+            "workdir": tuple(set(PROGRAMS) - {"prepare", "verify", "plan"}),
         }
         if parsed.program in needed[name] and getattr(parsed, name) is None:
             if not (name == "workdir" and (parsed.list or parsed.steps)):
@@ -101,6 +105,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         parser.error("--embeddings goes with analyze, without --config")
     if parsed.steps is not None and (parsed.program != "sweep" or parsed.steps < 1):
         parser.error("--steps goes with sweep and is at least 1")
+    if parsed.program == "plan" and not parsed.topology:
+        parser.error("plan needs --topology")
     if parsed.program == "prepare" and not parsed.dataset:
         parser.error("prepare needs --dataset")
     if problem := multihost_mistake(parsed):
@@ -125,7 +131,7 @@ def multihost_mistake(parsed: argparse.Namespace) -> str:
         return f"--process-id {parsed.process_id} must lie in 0 to {parsed.processes - 1}"
     if given and not parsed.coordinator.rpartition(":")[2].isdigit():
         return f"--coordinator {parsed.coordinator!r} must be HOST:PORT"
-    if parsed.multihost and parsed.program in ("report", "claims", "prepare"):
+    if parsed.multihost and parsed.program in ("report", "claims", "prepare", "plan"):
         return f"{parsed.program} is a program of one process; run it without --multihost"
     return ""
 
@@ -150,7 +156,14 @@ def use_devices(count: int | None) -> None:
 def main(argv: list[str]) -> int:
     """Run one program; the exit code."""
     arguments, overrides = parse(argv)
-    use_devices(arguments.devices)
+    devices = arguments.devices
+    if arguments.program == "plan":
+        # The compiler of libtpu is asked for by name; this process must not look for a TPU.
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        kind, _, count = arguments.topology.partition(":")
+        if kind == "cpu" and count.isdigit():
+            devices = int(count)
+    use_devices(devices)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if arguments.multihost:
         from jaxcl.launch import supervise

@@ -48,6 +48,13 @@ def place_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
     return jax.make_array_from_single_device_arrays(rows.shape, sharding, placed)
 
 
+def lay_out(tree: Any, sharding: NamedSharding) -> Any:
+    """The shapes and types of a tree of arrays, with a sharding: what a step can be compiled for."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
+
+
 def global_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Make one global array ``[b@data, ...]`` of every process's part ``[b/P, ...]``."""
     return {

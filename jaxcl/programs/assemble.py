@@ -130,24 +130,30 @@ def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
       train: its training images.
       devices: over which the global batch is split.
     """
-    for name, batch in (
-        ("train", config.train.batch_size),
-        ("evaluate", config.evaluate.batch_size),
-    ):
-        if batch <= 0 or batch % devices:
-            below, above = batch // devices * devices, (batch // devices + 1) * devices
-            fits = f"{below} and {above} do" if below > 0 else f"{above} does"
-            raise ValueError(
-                f"{name}.batch_size {batch} does not divide over {devices} devices; {fits}"
-            )
+    _check_divides("train.batch_size", config.train.batch_size, devices)
+    _check_divides("evaluate.batch_size", config.evaluate.batch_size, devices)
     if config.train.batch_size > len(train):
         raise ValueError(
             f"train.batch_size {config.train.batch_size} is more than the {len(train)} training images of {train.name}"
         )
+    check_step(config, train, devices)
+
+
+def check_step(config: ConfigDict, train: sources.Source, devices: int) -> None:
+    """As `check`, for the train step alone; ``train`` need not have images."""
+    _check_divides("train.batch_size", config.train.batch_size, devices)
     _check_images(config, train)
     _check_streams(config, train)
     _check_negatives(config, train)
     parts(config, train)  # finds what the builders refuse; nothing is traced
+
+
+def _check_divides(name: str, batch: int, devices: int) -> None:
+    if batch > 0 and batch % devices == 0:
+        return
+    below, above = batch // devices * devices, (batch // devices + 1) * devices
+    fits = f"{below} and {above} do" if below > 0 else f"{above} does"
+    raise ValueError(f"{name} {batch} does not divide over {devices} devices; {fits}")
 
 
 def _check_images(config: ConfigDict, train: sources.Source) -> None:

@@ -146,6 +146,10 @@ def _dispatch(
         from jaxcl.programs import verify
 
         return 0 if verify.run(config) else FAILED
+    elif program == "plan":
+        from jaxcl.programs import plan
+
+        plan.run(config, arguments.topology, name=arguments.config, workdir=arguments.workdir)
     elif program == "probe":
         from jaxcl.programs import probe
 

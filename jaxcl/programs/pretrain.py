@@ -14,13 +14,13 @@ from jaxcl.models import count_parameters
 from jaxcl.programs import assemble, hosts, resident
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
-from jaxcl.programs.initial import initial_variables
+from jaxcl.programs.initial import first_state, initial_variables
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
 from jaxcl.training.log import Console, MetricsFile
 from jaxcl.training.loop import train as run_loop
 from jaxcl.training.peers import Stop
-from jaxcl.training.state import TrainState, from_items, init_state, to_items
+from jaxcl.training.state import TrainState, from_items, to_items
 
 
 def run(
@@ -110,16 +110,12 @@ def check(config: ConfigDict) -> sources.Source:
 
 def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> TrainState:
     """The state before the first step: a function of config and seed alone."""
-    parts = assemble.parts(config, train)
     variables = initial_variables(config, train.image_shape[2], mesh)
-    bank = parts.candidates.init(jax.random.fold_in(jax.random.key(config.seed), 2))
-    kept = ()
-    if parts.share_first:  # of the right shape; the first step fills it
-        kept = tuple({"log_normalizer": jnp.zeros(())} for _ in range(parts.candidates.streams))
-    state = sharding.place(init_state(variables, parts.optimizer, bank, kept), mesh)
-    if parts.candidates.fill is not None and config.candidates.initial == "encoded":
+    state = sharding.place(first_state(config, train, variables), mesh)
+    fill = assemble.candidates(config, train).fill
+    if fill is not None and config.candidates.initial == "encoded":
         projections = embed(config, train, variables, mesh).projection
-        bank = sharding.place(parts.candidates.fill(jnp.asarray(projections)), mesh)
+        bank = sharding.place(fill(jnp.asarray(projections)), mesh)
         state = state._replace(candidates=bank)
     return state
 

@@ -7,7 +7,6 @@ not assumed: the same batch in another order has the same loss and gradient but 
 
 import hashlib
 import math
-import re
 import time
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from jaxcl import sharding
 from jaxcl.config import override
 from jaxcl.data import pipeline
 from jaxcl.programs import assemble, frozen, hosts, pretrain
+from jaxcl.programs.compiled import collectives
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.log import Console
 from jaxcl.training.state import TrainState
@@ -34,33 +34,6 @@ FLOOR = 64 * 2.0**-24  # relative; for a batch whose other orders happen to roun
 CEILING = 1e-2
 
 Batch = dict[str, np.ndarray]
-COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "collective-permute", "all-to-all")
-BITS = {
-    "pred": 8,
-    "s8": 8,
-    "u8": 8,
-    "bf16": 16,
-    "f16": 16,
-    "s16": 16,
-    "u16": 16,
-    "s64": 64,
-    "u64": 64,
-    "f64": 64,
-}
-
-
-class Collective(NamedTuple):
-    """One kind of communication of the compiled step.
-
-    Attributes:
-      kind: as XLA names it.
-      count: how many are in the program.
-      size: bytes of their results on one device, all together.
-    """
-
-    kind: str
-    count: int
-    size: int
 
 
 class Answer(NamedTuple):
@@ -262,27 +235,3 @@ def _same(digest: bytes) -> bool:
     """Whether every process has this digest."""
     each = hosts.from_each(np.frombuffer(digest[:16], np.uint8).astype(np.int32))
     return bool((each == each[0]).all())
-
-
-def collectives(text: str) -> list[Collective]:
-    """The collectives of a compiled program, with the bytes of their results on one device.
-
-    Args:
-      text: of the compiled program, as XLA prints it.
-    """
-    found: dict[str, list[int]] = {kind: [] for kind in COLLECTIVES}
-    pattern = re.compile(rf"= (.*?) ({'|'.join(COLLECTIVES)})(-start)?\(")
-    for line in text.splitlines():
-        match = pattern.search(line)
-        # jax 0.12 leaves a sum over a group of one device in the program; it moves nothing.
-        if not match or "replica_groups={{0}}" in line:
-            continue
-        sizes = [_bytes(*shape) for shape in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", match[1])]
-        # The two halves of an asynchronous gather name operand and result; the result is the larger.
-        found[match[2]].append(max(sizes) if match[3] else sum(sizes))
-    return [Collective(kind, len(sizes), sum(sizes)) for kind, sizes in found.items() if sizes]
-
-
-def _bytes(dtype: str, shape: str) -> int:
-    count = math.prod(int(size) for size in shape.split(",") if size)
-    return count * BITS.get(dtype, 32) // 8

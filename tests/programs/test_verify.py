@@ -41,16 +41,6 @@ def test_a_large_batch_is_made_small_enough_for_one_device(tiny):
     assert verify.smaller(hard, 8).train.batch_size == 65_536
 
 
-def test_bytes_of_collectives_are_those_of_their_results():
-    text = """
-  %a = f32[128,16]{1,0} all-gather(f32[16,16]{1,0} %x), replica_groups=[1,8]<=[8]
-  %b = (f32[3,3]{1,0}, f32[]) all-reduce(f32[3,3]{1,0} %y, f32[] %z), replica_groups={}
-  %c = (bf16[2]{0}, bf16[16]{0}) all-gather-start(bf16[2]{0} %w), dimensions={0}
-  %d = f32[9]{0} all-reduce(f32[9]{0} %v), replica_groups={{0}}
-"""
-    assert verify.collectives(text) == [("all-gather", 2, 8192 + 32), ("all-reduce", 1, 40)]
-
-
 def test_the_distance_of_two_trees_is_relative():
     tree = {"a": np.full(4, 2.0, np.float32)}
     assert verify.distance({"a": tree["a"] * np.float32(1.5)}, tree) == pytest.approx(0.5)

@@ -1,0 +1,340 @@
+"""Before a pod is paid for: the real train step of a config, compiled for a topology that is not here.
+
+The compiler says whether the step fits into the memory of each device and what it communicates; the work is counted
+from the jaxpr, and what it would take at the chip's published rates is an estimate, labelled so. Nothing is run and
+no data is read.
+"""
+
+import json
+import math
+import pathlib
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcl import sharding
+from jaxcl.config import override
+from jaxcl.data import sources
+from jaxcl.programs import assemble, plan_page, resident
+from jaxcl.programs.chips import Chip, target_devices
+from jaxcl.programs.compiled import collectives
+from jaxcl.programs.counting import Work, count_work
+from jaxcl.programs.initial import abstract_state
+from jaxcl.programs.terminal import terminal
+from jaxcl.training.log import Console
+from jaxcl.training.state import TrainState
+from jaxcl.training.step import build_step
+
+# Training images and their size, of the sets whose data a plan need not have. Where images differ in size the
+# config's data.resize decides.
+KNOWN: dict[str, tuple[int, tuple[int, int, int] | None]] = {
+    "cifar10": (50_000, (32, 32, 3)),
+    "cifar100": (50_000, (32, 32, 3)),
+    "svhn_cropped": (73_257, (32, 32, 3)),
+    "imagenet100": (126_689, None),
+    "imagenet2012": (1_281_167, None),
+}
+CLOSE = 0.06  # the search for the largest batch ends when it is known to this fraction
+TRIES = 6  # compilations that the search may take
+USED = re.compile(
+    r"(?:Used |temporaries \()([\d.]+)([KMG]?)(?: of |\) exceeds available HBM \()([\d.]+)([KMG]?)"
+)
+UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30}
+
+
+class Attempt(NamedTuple):
+    """What the compiler said of one config.
+
+    Attributes:
+      fits: whether it compiled.
+      used: bytes on one device, all kinds; 0 where the compiler gave no number.
+      limit: bytes of which the compiler may dispose; None if it did not say.
+      temporaries: bytes of activations and other temporaries, from the compiler.
+      program: bytes of the program itself.
+      text: of the compiled program.
+      work: of one device and step.
+      seconds: that compiling took.
+      reason: why it did not compile.
+    """
+
+    fits: bool
+    used: float
+    limit: float | None
+    temporaries: float
+    program: float
+    text: str
+    work: Work
+    seconds: float
+    reason: str = ""
+
+
+def run(
+    config: ConfigDict,
+    topology: str,
+    *,
+    name: str = "",
+    workdir: str | pathlib.Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Compile, print, and save.
+
+    Args:
+      config: of the run that is to come.
+      topology: ``v5e:8x8`` and the like, or ``cpu:8``.
+      name: of the config, for the page.
+      workdir: a directory that collects plans and the page that shows them all; None: nothing is saved.
+      console: None for the terminal.
+
+    Returns:
+      What was found, as it is saved.
+
+    Raises:
+      ValueError: a mistake in the configuration or the topology.
+    """
+    console = console or terminal()
+    assemble.check_names(config)
+    devices, chip = target_devices(topology)
+    train = images(config)
+    assemble.check_step(config, train, len(devices))
+    mesh = sharding.make_mesh(devices)
+    console.print(f"plan: compiling the step of {len(devices)} x {topology}")
+    room = None if chip is None else chip.memory
+    first = attempt(config, train, mesh, room)
+    found = describe(config, train, mesh, topology, chip, first) | {"config": name}
+    if not first.fits:
+        console.print("plan: it does not fit; looking for what does")
+        found["largest_batch"] = largest_batch(config, train, mesh, first, room)
+        found["remedies"] = remedies(config, train, mesh, room)
+    console.print(plan_page.lines(found))
+    if workdir is not None:
+        console.print(f"plan: saved in {save(pathlib.Path(workdir), found)}")
+    return found
+
+
+def images(config: ConfigDict) -> sources.Source:
+    """The training images: number and shape of a known set, or the set itself."""
+    count, shape = KNOWN.get(config.data.name, (0, None))
+    side = config.data.resize
+    shape = (side, side, 3) if side else shape
+    if not count or shape is None:
+        return assemble.source(config, config.data.train_split)
+
+    def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("a plan reads no images")
+
+    return sources.Source(config.data.name, config.data.train_split, shape, (), count, read)
+
+
+def arguments(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
+    """State, batch and traced inputs of the step, as shapes laid out over the mesh."""
+    everywhere, split = sharding.everywhere(mesh), sharding.split(mesh)
+    state = sharding.lay_out(abstract_state(config, train), everywhere)
+    hyper = sharding.lay_out(jax.eval_shape(lambda: assemble.hyper(config)), everywhere)
+    size = config.train.batch_size
+    batch = {
+        "image": jax.ShapeDtypeStruct((size, *train.image_shape), jnp.uint8, sharding=split),
+        "index": jax.ShapeDtypeStruct((size,), jnp.int32, sharding=split),
+    }
+    return state, batch, hyper
+
+
+def attempt(
+    config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, room: float | None = None
+) -> Attempt:
+    """Compile the step of a config, which has to leave room for the images that lie on each device."""
+    step = build_step(assemble.parts(config, train), mesh)
+    inputs = arguments(config, train, mesh)
+    held = sum(on_one_device(part) for part in inputs) + resident_bytes(config, train)
+    with jax.set_mesh(mesh):
+        traced = step.trace(*inputs)
+        work = count_work(traced.jaxpr)
+        lowered, begun = traced.lower(), time.perf_counter()
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            seconds, text = time.perf_counter() - begun, str(error)
+            if "RESOURCE_EXHAUSTED" not in text:
+                raise
+            used, limit = _exceeded(text)
+            used += resident_bytes(config, train) if used else 0
+            temporaries = max(used - held, 0.0)
+            reason = " ".join(text.split())[:200]
+            return Attempt(False, used, limit, temporaries, 0.0, "", work, seconds, reason)
+    seconds, memory = time.perf_counter() - begun, compiled.memory_analysis()
+    temporaries, program = memory.temp_size_in_bytes, memory.generated_code_size_in_bytes
+    # Whatever of the results does not take the place of an argument.
+    fresh = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    temporaries += max(fresh, 0)
+    used, text = held + temporaries + program, compiled.as_text() or ""
+    if room is not None and used > room:
+        reason = "the step compiles, but the training images leave no room for it; data.resident=host does"
+        return Attempt(False, used, room, temporaries, program, text, work, seconds, reason)
+    return Attempt(True, used, None, temporaries, program, text, work, seconds)
+
+
+def _exceeded(text: str) -> tuple[float, float | None]:
+    """Bytes that the compiler wanted and had, from its message."""
+    match = USED.search(text)
+    if not match:
+        return 0.0, None
+    return float(match[1]) * UNITS[match[2]], float(match[3]) * UNITS[match[4]]
+
+
+def resident_bytes(config: ConfigDict, train: sources.Source) -> int:
+    """Bytes of the training images that will lie on every device."""
+    count, choice = resident.num_bytes(train), config.data.resident
+    if choice == "auto":
+        return count if count <= config.data.resident_limit else 0
+    return count if choice == "device" else 0
+
+
+def on_one_device(tree: Any) -> int:
+    """Bytes of a tree of laid out arrays on one device."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * _itemsize(leaf.dtype)
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _itemsize(dtype: Any) -> int:
+    return 8 if jnp.issubdtype(dtype, jax.dtypes.prng_key) else dtype.itemsize
+
+
+def describe(
+    config: ConfigDict,
+    train: Any,
+    mesh: jax.sharding.Mesh,
+    topology: str,
+    chip: Chip | None,
+    tried: Attempt,
+) -> dict[str, Any]:
+    """What was found, as plain values; sizes are bytes on one device, times are seconds of one step."""
+    candidates, devices = assemble.candidates(config, train), mesh.size
+    found = collectives(tried.text)
+    state, batch, _ = arguments(config, train, mesh)
+    return {
+        "topology": topology,
+        "devices": devices,
+        "jax": jax.__version__,
+        "model": config.model.name,
+        "batch_size": config.train.batch_size,
+        "training_images": len(train),
+        "images_per_device": config.train.batch_size // devices,
+        "anchors_per_device": candidates.num_anchors // devices,
+        "candidates": candidates.num_candidates,
+        "switches": switches(config),
+        "fits": tried.fits,
+        "reason": tried.reason,
+        "memory": {
+            "chip": None if chip is None else chip.memory,
+            "compiler_limit": tried.limit,
+            **_held(state),
+            "images": resident_bytes(config, train),
+            "batch": on_one_device(batch),
+            "temporaries": tried.temporaries,
+            "program": tried.program,
+            "total": tried.used,
+        },
+        "collectives": [kind._asdict() for kind in found],
+        "work": tried.work._asdict(),
+        "estimate": estimate(tried.work, sum(kind.size for kind in found), chip),
+        "compile_seconds": tried.seconds,
+    }
+
+
+def switches(config: ConfigDict) -> dict[str, Any]:
+    """The settings that trade memory for time."""
+    return {"model.dtype": config.model.dtype}
+
+
+def _held(state: TrainState) -> dict[str, int]:
+    return {
+        "parameters": on_one_device((state.params, state.batch_stats)),
+        "optimizer": on_one_device(state.opt_state),
+        "bank": on_one_device(state.candidates),
+    }
+
+
+def estimate(work: Work, communicated: int, chip: Chip | None) -> dict[str, Any] | None:
+    """What a step takes at least, at the chip's published rates; None where there are none.
+
+    It is the longest of three times, each as if the device did nothing else: no step is faster, and how much slower a
+    real one is, only the machine tells.
+    """
+    if chip is None:
+        return None
+    seconds = {"compute": work.flops / chip.flops, "memory": work.size / chip.bandwidth}
+    if chip.interconnect is not None:
+        seconds["interconnect"] = communicated / chip.interconnect
+    return {**seconds, "step": max(seconds.values()), "source": chip.source}
+
+
+def largest_batch(
+    config: ConfigDict,
+    train: Any,
+    mesh: jax.sharding.Mesh,
+    first: Attempt,
+    room: float | None = None,
+) -> dict[str, Any]:
+    """The largest batch that compiles, to within some percent, and the smallest that was seen not to."""
+    fails, fits = config.train.batch_size, 0
+    seen = [(fails, first)]
+    for _ in range(TRIES):
+        guess = _guess(seen, fits, fails) // mesh.size * mesh.size
+        guess = min(max(guess, fits + mesh.size), fails - mesh.size)
+        if guess <= fits or fails - fits <= CLOSE * fails:
+            break
+        tried = attempt(override(config, {"train.batch_size": guess}), train, mesh, room)
+        seen.append((guess, tried))
+        fits, fails = (guess, fails) if tried.fits else (fits, guess)
+    return {"fits": fits or None, "fails": fails}
+
+
+def _guess(seen: list[tuple[int, Attempt]], fits: int, fails: int) -> int:
+    """The batch to try next: where the line through the last two that were tried meets the limit, or half way."""
+    limit = next((tried.limit for _, tried in reversed(seen) if tried.limit), None)
+    (batch, last), before = seen[-1], seen[-2:-1]
+    if not (limit and last.used) or len(seen) % 3 == 0:  # a line may creep; a halving does not
+        return (fits + fails) // 2
+    aim = limit * (
+        1 + CLOSE / 3 if last.fits else 1 - CLOSE / 3
+    )  # just beyond it, so as to enclose it
+    slope = last.used / batch
+    if before and before[0][1].used and before[0][1].used != last.used:
+        slope = (last.used - before[0][1].used) / (batch - before[0][0])
+    return int(batch + (aim - last.used) / slope) if slope > 0 else (fits + fails) // 2
+
+
+def remedies(
+    config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, room: float | None = None
+) -> list[dict[str, Any]]:
+    """Each switch tried alone, at the batch that does not fit."""
+    found = []
+    for overrides in remedy_overrides(config):
+        tried = attempt(override(config, overrides), train, mesh, room)
+        found.append({"overrides": overrides, "fits": tried.fits, "total": tried.used})
+    return found
+
+
+def remedy_overrides(config: ConfigDict) -> list[Mapping[str, Any]]:
+    """What may make a step fit, the mildest first."""
+    return [{"model.dtype": "bfloat16"}] if config.model.dtype == "float32" else []
+
+
+def save(workdir: pathlib.Path, found: dict[str, Any]) -> pathlib.Path:
+    """Write one plan and, anew, the page of all plans of the directory; the page."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    config = re.sub(r"\W+", "-", found["config"].removesuffix(".py")).strip("-") or "config"
+    topology = found["topology"].replace(":", "-")
+    path = workdir / f"{config}_{found['batch_size']}_{topology}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    page = workdir / "plan.md"
+    plans = [json.loads(each.read_text()) for each in sorted(workdir.glob("*.json"))]
+    page.write_text(plan_page.page(plans))
+    return page

@@ -1,0 +1,139 @@
+"""Plans as text: the lines that one prints, and the page of many. Knows no jax."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+KINDS = ("parameters", "optimizer", "bank", "images", "batch", "temporaries", "program")
+HEAD = """# Plans
+
+Each row is one run of `main.py plan`: the real train step of a config, compiled by the TPU's compiler for a topology of
+which nothing was there. The command writes this page; a run with `--workdir` of the directory that holds the others
+adds its row.
+
+- *Memory* is bytes on one device, from the compiler, and it enforces its limit: a row that does not fit is one that it
+  refused. Parameters include BatchNorm's statistics. Images are those that lie on every device (`data.resident`).
+  Temporaries are activations and whatever else lives within a step.
+- *Communicated* is the size of the results of all collectives of one step on one device, loops counted as often as
+  they run.
+- *Estimate* is no measurement. It is the longest of three times at the chip's published rates, each as if the device
+  did nothing else: products and convolutions (counted from the jaxpr, loops as often as they run; float32 products at
+  the default precision take one bfloat16 pass), the bytes that these read and write, and the bytes communicated. A real
+  step is slower; by how much, only the machine tells.
+"""
+
+
+def lines(found: dict[str, Any]) -> str:
+    """One plan, for the console."""
+    memory, work = found["memory"], found["work"]
+    text = [
+        f"  {'fits' if found['fits'] else 'DOES NOT FIT':20} {found['model']}, batch {found['batch_size']:,} on "
+        f"{found['devices']} devices ({found['topology']})",
+        f"  {'on each device':20} {found['images_per_device']:,} images, {found['anchors_per_device']:,} anchors "
+        f"against {found['candidates']:,} candidates",
+    ]
+    for kind in KINDS:
+        text.append(f"  {kind:20} {size(memory[kind])}")
+    limit = memory["compiler_limit"] or memory["chip"]
+    of = f" of {size(limit)}" if limit else " (no limit known)"
+    text.append(f"  {'together':20} {size(memory['total'])}{of}")
+    for kind in found["collectives"]:
+        text.append(f"  {kind['kind']:20} {kind['count']}, {size(kind['size'])}")
+    text.append(
+        f"  {'work':20} {work['flops']:.3g} flops, {size(work['size'])} on each device and step"
+    )
+    text.append(f"  {'estimate':20} {_estimate(found)}")
+    text.append(f"  {'compiling took':20} {found['compile_seconds']:.0f} s")
+    text += [f"  {'' if i else 'remedies':20} {line}" for i, line in enumerate(advice(found))]
+    if found["reason"]:
+        text.append(f"  {'the compiler':20} {found['reason']}")
+    return "\n".join(text)
+
+
+def advice(found: dict[str, Any]) -> list[str]:
+    """What would fit in place of what does not."""
+    if found["fits"]:
+        return []
+    batch = found["largest_batch"]
+    text = [
+        f"batch {batch['fits']:,} fits ({batch['fails']:,} does not)"
+        if batch["fits"]
+        else f"no batch fits; {batch['fails']:,} does not"
+    ]
+    for remedy in found["remedies"]:
+        flags = " ".join(f"{name}={value}" for name, value in remedy["overrides"].items())
+        fits = "fits" if remedy["fits"] else "does not fit"
+        used = f", {size(remedy['total'])}" if remedy["total"] else ""
+        text.append(f"{flags}: {fits}{used}")
+    return text
+
+
+def page(plans: Sequence[dict[str, Any]]) -> str:
+    """All plans, one table for each config and batch."""
+    text, groups = [HEAD], {}
+    for plan in plans:
+        groups.setdefault((plan["config"], plan["model"], plan["batch_size"]), []).append(plan)
+    for (config, model, batch), rows in sorted(groups.items()):
+        any_row = rows[0]
+        text.append(f"## {config}, batch {batch:,} ({model})\n")
+        text.append(
+            f"{any_row['candidates']:,} candidates for each anchor; {any_row['training_images']:,} training images. "
+            f"`{command(config, batch)}`\n"
+        )
+        if batch > any_row["training_images"]:
+            text.append(
+                "The batch is larger than the training set, so `pretrain` refuses it: a plan of memory only.\n"
+            )
+        text += table(sorted(rows, key=lambda row: (row["topology"].split(":")[0], row["devices"])))
+    return "\n".join(text)
+
+
+def command(config: str, batch: int) -> str:
+    """What makes a row, but for the topology."""
+    flags = [f"--config={config}", f"--config.train.batch_size={batch}", "--topology=..."]
+    return shlex.join(["python", "main.py", "plan", *flags])
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """One line for each topology, and what to do about those that do not fit."""
+    names = ["topology", "images / anchors per device", "fits", *KINDS, "together", "communicated"]
+    names += ["flops", "estimate of a step", "compiled in"]
+    text = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    for row in rows:
+        memory = row["memory"]
+        moved = sum(kind["size"] for kind in row["collectives"])
+        cells = [
+            row["topology"],
+            f"{row['images_per_device']:,} / {row['anchors_per_device']:,}",
+            "yes" if row["fits"] else "**no**",
+            *(size(memory[kind]) if memory[kind] or row["fits"] else "" for kind in KINDS),
+            size(memory["total"]) if memory["total"] else "",
+            size(moved) if row["fits"] else "",
+            f"{row['work']['flops']:.3g}",
+            _estimate(row),
+            f"{row['compile_seconds']:.0f} s",
+        ]
+        text.append("| " + " | ".join(cells) + " |")
+    text.append("")
+    for row in rows:
+        if not row["fits"]:
+            text.append(f"- {row['topology']}: {'; '.join(advice(row))}.")
+    return [*text, ""]
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits."""
+    for unit, scale in (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def _estimate(found: dict[str, Any]) -> str:
+    times = found["estimate"]
+    if times is None:
+        return "none: no published rates"
+    bound = max(
+        (name for name in times if name not in ("step", "source")), key=lambda name: times[name]
+    )
+    return f"≥ {1e3 * times['step']:.3g} ms ({bound})"

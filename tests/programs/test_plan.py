@@ -1,0 +1,171 @@
+"""`plan` compiles the real step for devices that are not there and says what it takes."""
+
+import importlib.util
+import re
+
+import pytest
+
+from jaxcl import config as configs
+from jaxcl.config import override
+from jaxcl.programs import chips, plan, plan_page
+from jaxcl.programs.counting import Work
+from tests.programs.conftest import ROOT
+
+GIB = 2.0**30
+
+
+@pytest.fixture(scope="module")
+def found(tiny, tmp_path_factory):
+    """A plan with a memory bank, made and saved; its console's lines; the directory."""
+    from tests.programs.conftest import Lines
+
+    console, workdir = Lines(), tmp_path_factory.mktemp("plans")
+    overrides = {"candidates.kind": "memory_bank", "optimizer.name": "adam"}
+    config = override(tiny, overrides | {"model.batch_norm": False})
+    made = plan.run(config, "cpu:8", name="configs/digits.py", workdir=workdir, console=console)
+    return made, console.text, workdir
+
+
+def test_memory_is_that_of_the_arrays_of_each_kind(found, tiny):
+    memory = found[0]["memory"]
+    # Two convolutions of 4x4 and a linear head, with biases.
+    parameters = 4 * ((16 * 8 + 8) + (16 * 8 * 8 + 8) + (8 * 16 + 16))
+    assert memory["parameters"] == parameters
+    assert memory["optimizer"] == 2 * parameters + 2 * 4  # two moments, two counters
+    assert memory["bank"] == 4 * 1437 * 16
+    assert memory["batch"] == (64 // 8) * (8 * 8 + 4)
+    assert memory["images"] == 1437 * 8 * 8
+    assert memory["temporaries"] > 0 and memory["total"] >= sum(
+        memory[kind] for kind in ("parameters", "optimizer", "bank", "batch", "temporaries")
+    )
+
+
+def test_the_plan_says_what_each_device_has_to_do(found):
+    made, text, _ = found
+    assert made["fits"] and (made["images_per_device"], made["candidates"]) == (8, 1437)
+    assert {kind["kind"] for kind in made["collectives"]} >= {"all-gather", "all-reduce"}
+    assert made["work"]["flops"] > 3 * 2 * 8 * 1437 * 16 / 2  # the similarities alone
+    assert made["estimate"] is None and "none: no published rates" in text
+    assert "8 images, 8 anchors against 1,437 candidates" in text
+
+
+def test_the_page_shows_every_plan_of_the_directory(found):
+    made, _, workdir = found
+    other = made | {"config": "configs/other.py", "fits": False, "topology": "v5e:2x4"}
+    other |= {"largest_batch": {"fits": 32, "fails": 40}, "reason": "too much"}
+    other |= {"remedies": [{"overrides": {"model.dtype": "bfloat16"}, "fits": True, "total": GIB}]}
+    text = plan.save(workdir, other).read_text()
+    assert "## configs/digits.py, batch 64" in text and "## configs/other.py, batch 64" in text
+    assert "| cpu:8 | 8 / 8 | yes |" in text and "| v5e:2x4 | 8 / 8 | **no** |" in text
+    assert "- v5e:2x4: batch 32 fits (40 does not); model.dtype=bfloat16: fits, 1 GiB." in text
+    (workdir / "configs-other_64_v5e-2x4.json").unlink()
+
+
+def attempts(limit: float, per_image: float):
+    """A compiler of which the need is known."""
+
+    def attempt(config, train, mesh, room=None):
+        used = 1.0 * GIB + per_image * config.train.batch_size / mesh.size
+        fits = used <= limit
+        return plan.Attempt(fits, used, None if fits else limit, used, 0.0, "", Work(), 1.0)
+
+    return attempt
+
+
+@pytest.mark.parametrize("batch", [1024, 65_536])
+def test_the_search_finds_the_largest_batch_that_fits(tiny, monkeypatch, batch):
+    from jaxcl import sharding
+
+    attempt = attempts(16 * GIB, 0.25 * GIB)
+    monkeypatch.setattr(plan, "attempt", attempt)
+    config, mesh = override(tiny, {"train.batch_size": batch}), sharding.make_mesh()
+    largest = plan.largest_batch(config, None, mesh, attempt(config, None, mesh))
+    assert largest["fits"] <= 60 * 8 < largest["fails"]  # (16 - 1) / 0.25 images on each device
+    assert largest["fails"] - largest["fits"] <= plan.CLOSE * largest["fails"] + 8
+
+
+def test_where_not_even_one_image_fits_the_search_says_so(tiny, monkeypatch):
+    from jaxcl import sharding
+
+    attempt = attempts(0.5 * GIB, GIB)
+    monkeypatch.setattr(plan, "attempt", attempt)
+    config, mesh = override(tiny, {"train.batch_size": 64}), sharding.make_mesh()
+    largest = plan.largest_batch(config, None, mesh, attempt(config, None, mesh))
+    assert largest == {"fits": None, "fails": 8}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("RESOURCE_EXHAUSTED: Used 16.12G of 15.75G hbm. Exceeded by 379M", (16.12, 15.75)),
+        ("memory required for HLO temporaries (2.5G) exceeds available HBM (1.5G).", (2.5, 1.5)),
+    ],
+)
+def test_the_compilers_own_numbers_are_read(message, expected):
+    assert plan._exceeded(message) == tuple(GIB * value for value in expected)
+
+
+def test_an_estimate_is_the_longest_of_three_times():
+    chip = chips.Chip(100.0, 1.0, 10.0, 5.0, "a page")
+    times = plan.estimate(Work(200.0, 30.0), 5, chip)
+    assert times == {
+        "compute": 2.0,
+        "memory": 3.0,
+        "interconnect": 1.0,
+        "step": 3.0,
+        "source": "a page",
+    }
+
+
+def test_rates_have_a_source():
+    assert set(chips.CHIPS) == {"v4", "v5e", "v5p", "v6e"}
+    assert all(re.match("https://", chip.source) for chip in chips.CHIPS.values())
+
+
+def test_a_plan_needs_no_data(monkeypatch):
+    config = configs.load(str(ROOT / "configs" / "imagenet100.py"))
+    train = plan.images(config)
+    assert (len(train), train.image_shape) == (126_689, (256, 256, 3))
+    config = configs.load(str(ROOT / "configs" / "cifar10.py"))
+    assert (len(plan.images(config)), plan.images(config).image_shape) == (50_000, (32, 32, 3))
+
+
+def test_a_machine_without_libtpu_says_what_to_install(tiny, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs libtpu.*pip install 'jaxcl\[plan\]'"):
+        plan.run(tiny, "v5e:2x4")
+
+
+@pytest.mark.parametrize("topology", ["v5e", "v9:2x2", "v5e:8by8", "cpu:0", "cpu"])
+def test_an_unknown_topology_lists_what_there_is(tiny, topology):
+    with pytest.raises(ValueError, match=r"unknown --topology .* the chips v4, v5e, v5p, v6e"):
+        plan.run(tiny, topology)
+
+
+def test_a_batch_that_does_not_divide_is_refused_before_anything_compiles(tiny):
+    with pytest.raises(ValueError, match="train.batch_size 100 does not divide over 8 devices"):
+        plan.run(override(tiny, {"train.batch_size": 100}), "cpu:8")
+
+
+@pytest.mark.parametrize("topology", ["v5e:2x2", pytest.param("v4:2x2x1", marks=pytest.mark.slow)])
+def test_the_step_compiles_for_a_tpu(tiny, console, topology):
+    pytest.importorskip("libtpu")
+    made = plan.run(tiny, topology, console=console)
+    assert made["fits"] and made["devices"] == 4
+    assert made["estimate"]["step"] > 0 and "≥" in console.text
+    assert {kind["kind"] for kind in made["collectives"]} & {"all-reduce", "reduce-scatter"}
+
+
+def test_a_topology_that_does_not_exist_is_refused_by_libtpu(tiny):
+    pytest.importorskip("libtpu")
+    with pytest.raises(ValueError, match="libtpu refuses --topology 'v5e:3x5'"):
+        plan.run(tiny, "v5e:3x5")
+
+
+def test_sizes_are_in_the_unit_that_suits():
+    assert [plan_page.size(x) for x in (12, 2**11, 3 * 2**20, 1.5 * GIB)] == [
+        "12 B",
+        "2 KiB",
+        "3 MiB",
+        "1.5 GiB",
+    ]
