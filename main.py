@@ -82,6 +82,17 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     parser.add_argument(
         "--topology", metavar="CHIP:SHAPE", help="plan: v5e:8x8, v4:2x2x4, v5p:..., v6e:..., cpu:8"
     )
+    parser.add_argument(
+        "--publish",
+        metavar="DIRECTORY",
+        help="report: freeze the runs there: rows, tables, claims and figures for a repository",
+    )
+    parser.add_argument(
+        "--command",
+        default="",
+        metavar="TEXT",
+        help="report --publish: the command that made the runs (default: as published before)",
+    )
     parser.add_argument("--dataset", metavar="NAME", help="prepare: a data set of TFDS")
     parser.add_argument("--data_dir", metavar="DIRECTORY", help="prepare: where to")
     parsed, rest = parser.parse_known_args(argv)
@@ -107,6 +118,10 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         parser.error("--steps goes with sweep and is at least 1")
     if parsed.program == "plan" and not parsed.topology:
         parser.error("plan needs --topology")
+    if (parsed.publish or parsed.command) and parsed.program != "report":
+        parser.error("--publish and --command go with report")
+    if parsed.command and not parsed.publish:
+        parser.error("--command goes with --publish")
     if parsed.program == "prepare" and not parsed.dataset:
         parser.error("prepare needs --dataset")
     if problem := multihost_mistake(parsed):

@@ -83,9 +83,12 @@ def _summarize(arguments: argparse.Namespace) -> int:
     """The programs that read what others wrote; they need no jax."""
     from jaxcl.programs import claims, report
 
-    program = claims if arguments.program == "claims" else report
     try:
-        print(program.run(arguments.workdir))
+        if arguments.program == "claims":
+            print(claims.run(arguments.workdir))
+        else:
+            freeze = {"publish": arguments.publish, "command": arguments.command}
+            print(report.run(arguments.workdir, **freeze))
     except ValueError as mistake:
         return _failed(MISTAKE, mistake, None)
     return 0

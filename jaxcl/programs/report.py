@@ -8,21 +8,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxcl.reporting.publication import publish as freeze
 from jaxcl.reporting.report import FORMATS, write_report
 
 
-def run(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
-    """Writes report/ below `root`.
+def run(
+    root: str | Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    publish: str | Path | None = None,
+    command: str = "",
+) -> Path:
+    """Writes report/ below `root`, or freezes its runs in a folder for a repository.
 
     Args:
       root: a directory with runs at any depth; it need not hold any.
       formats: of the figure files, among png, svg and pdf.
+      publish: the folder, in which rows, tables, claims and figures are written instead.
+      command: that made the runs, for the reader of that folder; asked for once.
 
     Returns:
-      The path of report/index.html.
+      The path of report/index.html, or of README.md in the folder.
 
     Raises:
-      ValueError: `root` is not a directory, or a format is unknown.
+      ValueError: `root` is not a directory, a format is unknown, or there is nothing to publish.
     """
     root = Path(root)
     if not root.is_dir():
@@ -34,4 +43,6 @@ def run(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
         raise ValueError(
             f"report: formats {list(formats)} must be among {list(FORMATS)}, with png or svg"
         )
+    if publish is not None:
+        return freeze(root, publish, command)
     return write_report(root, formats)

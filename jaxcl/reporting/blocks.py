@@ -93,6 +93,20 @@ def besides(studies: Sequence[Study]) -> list[Beside]:
     ]
 
 
+def all_tables(studies: Sequence[Study], only_run: bool = False) -> list[Table]:
+    """Every table of the report, in the order of the page.
+
+    Args:
+      studies: of the rows.
+      only_run: leave out published tables beside which nothing was run.
+    """
+    tables = [table for block in blocks(studies) for table in block.tables]
+    for beside in besides(studies):
+        if beside.has_run or not only_run:
+            tables += beside.tables
+    return tables
+
+
 def _of_batches(group: BatchStudy) -> Block:
     by_size = [batches.batch_accuracy_figure, batches.multiplier_figure]
     over_time = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcl.reporting import paper
-from jaxcl.reporting.blocks import Beside, Block, besides, blocks
+from jaxcl.reporting.blocks import Beside, Block, all_tables, besides, blocks
 from jaxcl.reporting.figures import Picture, theory
 from jaxcl.reporting.judgements import claims_tables
 from jaxcl.reporting.names import dataset_title
@@ -24,7 +24,7 @@ from jaxcl.reporting.runs import Run, collect_runs, load_theory
 from jaxcl.reporting.studies import build_studies
 from jaxcl.reporting.study import Study
 from jaxcl.reporting.style import save
-from jaxcl.reporting.tables import Table, csv_text, markdown
+from jaxcl.reporting.tables import csv_text, markdown
 
 FORMATS = ("png", "svg", "pdf")
 _THEORY_FIGURES = (
@@ -76,21 +76,14 @@ def write_report(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
     page = render_page(
         "Behaviour of contrastive losses", _lead(runs, studies, len(found)), sections
     )
-    write_tables(folder, studies)
+    _write_tables(folder, studies)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
 
 
-def write_tables(folder: Path, studies: Sequence[Study], only_run: bool = False) -> None:
-    """Writes tables.md, table.csv and claims.md; the same rows always give the same bytes.
-
-    Args:
-      folder: made if absent.
-      studies: of the rows.
-      only_run: leave out published tables beside which nothing was run.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = markdown(all_tables(studies, only_run))
+def _write_tables(folder: Path, studies: Sequence[Study]) -> None:
+    """Writes tables.md, table.csv and claims.md; the same rows always give the same bytes."""
+    tables = markdown(all_tables(studies))
     (folder / "tables.md").write_text(tables, encoding="utf-8")
     (folder / "table.csv").write_text(csv_text(studies), encoding="utf-8")
     write_claims(folder, studies)
@@ -102,15 +95,6 @@ def write_claims(folder: Path, studies: Sequence[Study]) -> Path:
     path = folder / "claims.md"
     path.write_text(markdown(claims_tables(studies)), encoding="utf-8")
     return path
-
-
-def all_tables(studies: Sequence[Study], only_run: bool = False) -> list[Table]:
-    """Every table of the report, in the order of the page."""
-    tables = [table for block in blocks(studies) for table in block.tables]
-    for beside in besides(studies):
-        if beside.has_run or not only_run:
-            tables += beside.tables
-    return tables
 
 
 def _lead(runs: Sequence[Run], studies: Sequence[Study], count: int) -> str:
