@@ -116,6 +116,8 @@ def get_config() -> ConfigDict:
     train.log_multiplier = (
         False  # whether q_B, by which a batch damps gradients, is logged (Yeh et al., 2022)
     )
+    train.monitor_every = 0.0  # epochs between kNN accuracies of the encoder in training; 0: never
+    train.monitor_images = 5000  # at most, of each split, evenly spaced
     train.checkpoint_every = 200  # steps
     train.keep = 2  # checkpoints
 

@@ -61,6 +61,7 @@ def paper(name: str, num_images: int) -> ConfigDict:
     config.train.batch_size = BATCH_SIZE
     config.train.epochs = 200.0  # paper; code: one more, with the rate x0.1 once more
     config.train.log_every = 50
+    config.train.monitor_every = 5.0  # code: kNN each epoch; here of 5000 test images
     config.train.checkpoint_every = 10 * (num_images // BATCH_SIZE)  # ten epochs
     _readout(config)
     return config

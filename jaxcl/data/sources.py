@@ -124,6 +124,19 @@ def load_source(
     return source
 
 
+def thin(source: Source, count: int) -> Source:
+    """At most ``count`` images of a source, evenly spaced, so that a set sorted by class keeps all of its classes."""
+    if count >= len(source):
+        return source
+    positions = np.linspace(0, len(source) - 1, count).round().astype(np.int64)
+
+    def read(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return source.read(positions[indices])
+
+    labels = None if source.labels is None else source.labels[positions]
+    return dataclasses.replace(source, length=count, read=read, images=None, labels=labels)
+
+
 def _folders(data_dir: Folder | Sequence[Folder] | None) -> list[pathlib.Path]:
     if data_dir is None:
         return []

@@ -28,13 +28,15 @@ from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, bui
 from jaxcl.training.state import Hyper
 from jaxcl.training.step import Parts, Step, build_step
 
-# What the compiled step does not depend on: traced inputs, and where the images come from.
+# What the compiled step does not depend on: traced inputs, where the images come from, who looks on.
 TRACED = (
     "seed",
     "loss.temperature",
     "optimizer.learning_rate",
     "data.resident",
     "data.resident_limit",
+    "train.monitor_every",
+    "train.monitor_images",
 )
 
 

@@ -11,7 +11,7 @@ from jaxcl import sharding
 from jaxcl.data import pipeline, sources
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
-from jaxcl.programs import assemble, hosts, resident
+from jaxcl.programs import assemble, hosts, monitor, resident
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
 from jaxcl.programs.initial import first_state, initial_variables
@@ -70,6 +70,7 @@ def run(
                 start, state = found[0], from_items(found[1])
                 console.print(f"resuming {workdir} at step {start} of {steps}")
         if start < steps:
+            look_every = monitor.steps_between(config, per_epoch)
             batches = pipeline.batches(
                 train,
                 batch_size=config.train.batch_size,
@@ -96,6 +97,8 @@ def run(
                 metrics=MetricsFile(workdir / "metrics.jsonl", start) if hosts.first() else None,
                 console=console,
                 stop=stop,
+                monitor=monitor.build_monitor(config, mesh) if look_every else None,
+                monitor_every=look_every,
             )
     return {"step": steps, "resumed_from": start}
 
@@ -105,6 +108,7 @@ def check(config: ConfigDict) -> sources.Source:
     assemble.check_names(config)
     train = assemble.source(config, config.data.train_split)
     assemble.check(config, train, jax.device_count())
+    monitor.check(config)
     return train
 
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from jaxcl import metrics
 from jaxcl.data.sources import Source
 from jaxcl.metrics.readout import fit_readout, readout_accuracy
-from jaxcl.programs import assemble, frozen, identity
+from jaxcl.programs import assemble, frozen, identity, labelled
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import Embeddings, embed
 from jaxcl.programs.initial import initial_variables
@@ -52,11 +52,10 @@ def run(
     console, workdir = console or terminal(), pathlib.Path(workdir)
     baselines = config.evaluate.baselines if baselines is None else baselines
     mesh = assemble.mesh()
-    labelled = config.evaluate.train_split or config.data.train_split
-    train = assemble.source(config, labelled)
+    train = assemble.source(config, config.evaluate.train_split or config.data.train_split)
     test = assemble.source(config, config.data.test_split)
-    _check_labels(train)
-    _check_labels(test)
+    for split in (train, test):
+        labelled.check_labels(split, "a probe")
     step, variables = frozen.restore(config, workdir, train.image_shape[2], mesh, step)
     before = frozen.fingerprint(variables)
     with jax.set_mesh(mesh):
@@ -97,7 +96,7 @@ def evaluate(
         "features": "pixels" if encoder == "pixels" else choice.features,
         "dimension": dimension,
     }
-    neighbors = max(1, min(choice.neighbors, len(train[1]) // 10))
+    neighbors = labelled.neighbors(config, len(train[1]))
     nearest = metrics.knn_accuracy(
         *train, *test, num_classes=classes, k=neighbors, temperature=choice.knn_temperature
     )
@@ -153,27 +152,10 @@ def _sgd(config: ConfigDict, train: Features, test: Features, classes: int) -> R
 
 
 def _features(config: ConfigDict, embeddings: Embeddings) -> Features:
-    backbone = config.evaluate.features == "backbone"
-    return (embeddings.backbone if backbone else embeddings.projection), embeddings.labels
+    return labelled.features(config, embeddings), embeddings.labels
 
 
 def _pixels(config: ConfigDict, source: Source) -> Features:
     """Raw pixels in [0, 1], as the source has them."""
     batch = source[np.arange(len(source))]
     return batch["image"].reshape(len(source), -1).astype(np.float32) / 255.0, batch["label"]
-
-
-def _check_labels(source: Source) -> None:
-    labels = source.labels if source.labels is not None else source[np.arange(len(source))]["label"]
-    if labels.min() < 0 or source.num_classes < 2:
-        raise ValueError(
-            f"{source.name}/{source.split} has images without a label; choose data.train_split and "
-            "data.test_split with labels to probe"
-        )
-    empty = np.flatnonzero(np.bincount(labels, minlength=source.num_classes) == 0)
-    if len(empty):
-        names = ", ".join(source.class_names[i] for i in empty[:5])
-        raise ValueError(
-            f"{source.name}/{source.split} has no image of {len(empty)} of its {source.num_classes} "
-            f"classes ({names}); a readout cannot be judged on it"
-        )

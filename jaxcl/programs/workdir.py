@@ -17,8 +17,8 @@ from jaxcl import config as configs
 from jaxcl.programs import hosts
 from jaxcl.training.log import read_lines
 
-# What may change between two programs on one run: its evaluation, and where its images lie.
-EVALUATION = ("evaluate.", "data.resident")
+# What may change between two programs on one run, because no number of its training does with it.
+EVALUATION = ("evaluate.", "data.resident", "train.monitor")
 
 
 def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = False) -> bool:

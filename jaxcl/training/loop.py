@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -85,6 +85,8 @@ def train(
     metrics: MetricsFile | None,
     console: Console,
     stop: Stop | None = None,
+    monitor: Callable[[TrainState], dict[str, float]] | None = None,
+    monitor_every: int = 0,
 ) -> TrainState:
     """Run from step ``start`` to ``num_steps``.
 
@@ -104,6 +106,8 @@ def train(
       metrics: None on processes that write no text.
       console: told about progress.
       stop: where a run of several processes agrees on the step after which all stop; None for one process.
+      monitor: more about a state, for the log; it must only read it.
+      monitor_every: steps between calls of the monitor, which also sees the last step; 0 for none.
 
     Returns:
       The state after ``num_steps``.
@@ -140,6 +144,16 @@ def train(
             metrics.write(row)
         return f"loss {values['loss']:.4f}  {rate:,.0f} images/s"
 
+    def look(done: int) -> None:
+        nonlocal begun
+        jax.block_until_ready(state)
+        paused = clock()
+        with jax.transfer_guard("allow"):
+            values = monitor(state) if monitor is not None else {}
+        if metrics is not None:
+            metrics.write({"step": done, "epoch": done / steps_per_epoch, **values})
+        begun += clock() - paused  # images/s are those of training
+
     note = ""
     with (
         Progress("pretrain", num_steps, console, start) as progress,
@@ -157,6 +171,8 @@ def train(
             stopping = not last_step and stop.after(done)
             if done % log_every == 0 or last_step or stopping:
                 pending = (done, scalars)
+            if monitor_every and (done % monitor_every == 0 or last_step):
+                look(done)
             if done % checkpoint_every == 0 or last_step or stopping:
                 pending = (done, scalars)
                 note = flush() or note  # a state that is not finite is never saved

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from jaxcl.data.sources import load_source
+from jaxcl.data.sources import load_source, thin
 
 _LOAD_DIGITS = """
 import sys
@@ -69,6 +69,16 @@ def test_a_part_of_a_split_is_the_beginning_of_the_whole(digits, cache_dir):
     part = load_source("digits", "train[:10%]", cache_dir=cache_dir)
     assert len(part) == 144
     np.testing.assert_array_equal(part.images, digits.images[:144])
+
+
+def test_thinned_images_are_spread_over_the_whole_set(digits):
+    few = thin(digits, 5)
+    assert len(few) == 5 and thin(digits, 2000) is digits
+    everything = few[np.arange(5)]
+    kept = [0, 359, 718, 1077, 1436]
+    np.testing.assert_array_equal(everything["image"], digits.images[kept])
+    np.testing.assert_array_equal(everything["label"], few.labels)
+    np.testing.assert_array_equal(few.labels, digits.labels[kept])
 
 
 def test_decoding_reports_its_progress(cache_dir):

@@ -56,6 +56,11 @@ def nothing_compiles(request, monkeypatch):
         ({"data.name": "digts"}, "digits"),
         ({"data.resident": "gpu"}, "unknown data.resident 'gpu'; there are: auto, host, device"),
         ({"data.resident_limit": -1}, "data.resident_limit must be a number of bytes, got -1"),
+        ({"train.monitor_every": -1.0}, "train.monitor_every must be a number of epochs.* got -1"),
+        (
+            {"train.monitor_every": 1.0, "train.monitor_images": 1},
+            "train.monitor_images must be at least 2, got 1",
+        ),
         ({"data.upscale": False}, "size 16 is larger than the images, which are 8x8"),
         ({"augment.jitter": 0.8, "augment.hue": 0.1}, "need colour images"),
         ({"augment.grayscale": 0.2}, "need colour images"),
