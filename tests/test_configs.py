@@ -14,7 +14,7 @@ from jaxcl.programs import pretrain
 FOLDER = pathlib.Path(__file__).parent.parent / "configs"
 # Files whose get_config takes a scale, with the scales.
 SCALES = {
-    "cifar10.py": ("paper", "cpu", "views"),
+    "cifar10.py": ("paper", "cpu", "study", "views"),
     "cifar100.py": ("paper", "views"),
     "svhn.py": ("paper", "views"),
     "imagenet100.py": ("paper", "views"),
@@ -94,7 +94,7 @@ def test_a_config_takes_a_step_with_narrow_layers_on_images_of_its_size(name, tm
 
 
 def test_an_unknown_scale_lists_those_that_there_are():
-    with pytest.raises(ValueError, match="no scale 'gpu'; there are: paper, cpu, views"):
+    with pytest.raises(ValueError, match="no scale 'gpu'; there are: paper, cpu, study, views"):
         configs.load(str(FOLDER / "cifar10.py:gpu"))
     with pytest.raises(ValueError, match="after the comma stands the number of seeds, from 1"):
         configs.load_sweep(str(FOLDER / "cifar10.py:paper,0"))
