@@ -58,6 +58,9 @@ def get_config() -> ConfigDict:
     model.batch_norm = (
         False  # small_conv: BatchNorm after each convolution (ResNets always have it)
     )
+    # In training BatchNorm has the statistics of the whole global batch (1), or of each of so many groups of
+    # consecutive views: the number of devices or a multiple. docs/operations.md says what leaks through BatchNorm.
+    model.batch_norm_groups = 1
     model.pool = "flatten"  # small_conv: flatten | mean
     model.stem = "cifar"  # ResNets: cifar (3x3, stride 1, no pool) | imagenet (7x7, stride 2, pool)
     model.streams = 1  # 1 | 2: an encoder for the first channel and one for the others (L and ab)
@@ -91,6 +94,8 @@ def get_config() -> ConfigDict:
     )
     candidates.momentum = 0.5  # banks: slot <- normalise(m * slot + (1 - m) * feature)
     candidates.initial = "random"  # banks: random | encoded (one pass of the initial encoder)
+    # banks: whether each device keeps its own rows of them only; they are gathered in each step
+    candidates.split_bank = False
     candidates.draws = (
         127  # stream_banks: slots drawn for each anchor, uniformly and with replacement
     )
@@ -118,6 +123,10 @@ def get_config() -> ConfigDict:
     )
     train.monitor_every = 0.0  # epochs between kNN accuracies of the encoder in training; 0: never
     train.monitor_images = 5000  # at most, of each split, evenly spaced
+    # Parts of the batch that the encoder takes one after another, to save memory; the loss is that of the whole batch.
+    train.microbatches = 1
+    train.remat = False  # ResNets: compute each block again for its gradient instead of keeping it
+    train.chunk = 256  # anchors of a device at a time, where similarities are streamed
     train.checkpoint_every = 200  # steps
     train.keep = 2  # checkpoints
 

@@ -83,6 +83,62 @@ def per_device(function: Callable, mesh: Mesh, split_arguments: Sequence[bool]) 
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=SPLIT)
 
 
+def deal(array: jax.Array, hands: int, together: int, mesh: Mesh) -> jax.Array:
+    """Inside a jitted step: rows ``[n@data, ...]`` dealt into microbatches ``[hands, n/hands@data, ...]``.
+
+    Of the groups of ``together`` consecutive rows, number i goes to microbatch i modulo ``hands``: on any number of
+    devices the same rows meet, and none leaves its device.
+    """
+    if hands == 1:
+        return array[None]
+
+    def of_device(rows: jax.Array) -> jax.Array:
+        dealt = rows.reshape(-1, hands, together, *rows.shape[1:]).swapaxes(0, 1)
+        return dealt.reshape(hands, -1, *rows.shape[1:])
+
+    return jax.shard_map(of_device, mesh=mesh, in_specs=SPLIT, out_specs=PartitionSpec(None, DATA))(
+        array
+    )
+
+
+def collect(dealt: jax.Array, together: int, mesh: Mesh) -> jax.Array:
+    """The inverse of `deal`: ``[hands, n/hands@data, ...]`` to ``[n@data, ...]`` in the rows' own order."""
+    hands = dealt.shape[0]
+    if hands == 1:
+        return dealt[0]
+
+    def of_device(rows: jax.Array) -> jax.Array:
+        groups = rows.reshape(hands, -1, together, *rows.shape[2:]).swapaxes(0, 1)
+        return groups.reshape(-1, *rows.shape[2:])
+
+    return jax.shard_map(of_device, mesh=mesh, in_specs=PartitionSpec(None, DATA), out_specs=SPLIT)(
+        dealt
+    )
+
+
+def change_rows(
+    array: jax.Array,
+    index: jax.Array,
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    values: jax.Array,
+) -> jax.Array:
+    """Inside a jitted step: row ``index[k]`` of ``[m@data, ...]`` becomes ``function(row, values[k])``.
+
+    Index and values are whole on every device, and each changes the rows that it holds.
+    """
+
+    def of_device(rows: jax.Array, index: jax.Array, values: jax.Array) -> jax.Array:
+        own = index - first_row(rows.shape[0])
+        elsewhere = (own < 0) | (own >= rows.shape[0])
+        own = jax.numpy.where(elsewhere, rows.shape[0], own)  # out of range, which is dropped
+        new = function(rows.at[own].get(mode="clip"), values)
+        return rows.at[own].set(new, mode="drop")
+
+    specs = (SPLIT, EVERYWHERE, EVERYWHERE)
+    mapped = jax.shard_map(of_device, in_specs=specs, out_specs=SPLIT)
+    return mapped(array, index, values)
+
+
 def first_row(count: int) -> jax.Array:
     """Inside `per_device`: the global number of this device's first row, when each device has ``count``."""
     return jax.lax.axis_index(DATA) * count

@@ -50,15 +50,17 @@ class Model:
         ) if train else variables["batch_stats"]  # type: ignore[return-value]
 
 
-def _small_conv(*, width, channels, batch_norm, pool, stem, dtype) -> nn.Module:
+def _small_conv(*, width, channels, batch_norm, pool, stem, dtype, groups, remat) -> nn.Module:
     del stem
-    return SmallConv(tuple(round(c * width) for c in channels), batch_norm, pool, dtype)
+    if remat:
+        raise ValueError("remat computes the blocks of a ResNet again; small_conv has none")
+    return SmallConv(tuple(round(c * width) for c in channels), batch_norm, pool, dtype, groups)
 
 
 def _resnet(block, stages):
-    def build(*, width, channels, batch_norm, pool, stem, dtype) -> nn.Module:
+    def build(*, width, channels, batch_norm, pool, stem, dtype, groups, remat) -> nn.Module:
         del channels, batch_norm, pool
-        return ResNet(block, stages, max(1, round(64 * width)), stem, dtype)
+        return ResNet(block, stages, max(1, round(64 * width)), stem, dtype, groups, remat)
 
     return build
 
@@ -78,6 +80,7 @@ def build_model(
     width: float = 1.0,
     channels: Sequence[int] = (12, 24, 48, 24),
     batch_norm: bool = False,
+    batch_norm_groups: int = 1,
     pool: str = "flatten",
     stem: str = "cifar",
     head: str = "linear",
@@ -85,6 +88,7 @@ def build_model(
     dimension: int = 128,
     dtype: str = "float32",
     streams: int = 1,
+    remat: bool = False,
 ) -> Model:
     """Build an encoder with a projection head, or two of them.
 
@@ -93,19 +97,22 @@ def build_model(
       width: multiplies the channels of every layer.
       channels: ``small_conv`` only.
       batch_norm: ``small_conv`` only; ResNets always have it.
+      batch_norm_groups: in training BatchNorm has the statistics of the whole batch (1), or of each of so many groups
+        of consecutive rows.
       pool: ``small_conv`` only: ``flatten`` or ``mean``.
       stem: ResNets only: ``cifar`` or ``imagenet``.
       head: ``linear``, ``mlp`` or ``none``: the projection is the embedding.
       hidden: units of the MLP head.
       dimension: of the projection; with no head, of the embedding of one stream.
       dtype: of the encoder's computation; parameters and outputs are float32.
+      remat: ResNets only: whether blocks are computed again for their gradient instead of being kept.
       streams: 1, or 2: the first channel and the others go to encoders of their own (see `TwoStream`).
 
     Returns:
       The model.
 
     Raises:
-      ValueError: a name or choice that does not exist.
+      ValueError: a name, choice or number that does not exist.
     """
     choices = (("model", name, MODELS), ("pool", pool, ("flatten", "mean")))
     choices += (("stem", stem, ("cifar", "imagenet")), ("head", head, HEADS))
@@ -115,6 +122,9 @@ def build_model(
         if value not in known:
             raise ValueError(f"unknown {what} {value!r}; there are: {', '.join(map(str, known))}")
 
+    if batch_norm_groups < 1:
+        raise ValueError(f"batch_norm_groups must be at least 1, got {batch_norm_groups}")
+
     def network() -> EncoderAndHead:
         encoder = MODELS[name](
             width=width,
@@ -123,6 +133,8 @@ def build_model(
             pool=pool,
             stem=stem,
             dtype=jnp.dtype(dtype),
+            groups=batch_norm_groups,
+            remat=remat,
         )
         units = hidden if head == "mlp" else None
         return EncoderAndHead(encoder, None if head == "none" else Head(units, dimension))

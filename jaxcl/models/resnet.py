@@ -6,10 +6,13 @@ torchvision, so that weights can be exchanged with it.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+
+from jaxcl.models.batch_norm import BatchNorm
 
 
 def _conv(features: int, size: int, stride: int, dtype: jnp.dtype, name: str | None = None):
@@ -26,16 +29,21 @@ def _conv(features: int, size: int, stride: int, dtype: jnp.dtype, name: str | N
     )
 
 
+def _norm(train: bool, dtype: jnp.dtype, groups: int):
+    return partial(BatchNorm, not train, momentum=0.9, epsilon=1e-5, dtype=dtype, groups=groups)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
 
     features: int
     stride: int
     dtype: jnp.dtype
+    groups: int = 1
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        norm = partial(nn.BatchNorm, not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm = _norm(train, self.dtype, self.groups)
         y = nn.relu(norm()(_conv(self.features, 3, self.stride, self.dtype)(x)))
         y = norm()(_conv(self.features, 3, 1, self.dtype)(y))
         if x.shape != y.shape:
@@ -51,10 +59,11 @@ class Bottleneck(nn.Module):
     features: int
     stride: int
     dtype: jnp.dtype
+    groups: int = 1
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        norm = partial(nn.BatchNorm, not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm = _norm(train, self.dtype, self.groups)
         y = nn.relu(norm()(_conv(self.features, 1, 1, self.dtype)(x)))
         y = nn.relu(norm()(_conv(self.features, 3, self.stride, self.dtype)(y)))
         y = norm()(_conv(4 * self.features, 1, 1, self.dtype)(y))
@@ -74,6 +83,8 @@ class ResNet(nn.Module):
       channels: of the first stage; doubled by each later one.
       stem: ``cifar`` (3x3, stride 1, no pooling) or ``imagenet`` (7x7, stride 2, 3x3 max pooling of stride 2).
       dtype: of the computation.
+      groups: of the batch, each with BatchNorm statistics of its own (see `BatchNorm`).
+      remat: whether a block is computed again for its gradient instead of being kept.
     """
 
     block: type[nn.Module]
@@ -81,18 +92,27 @@ class ResNet(nn.Module):
     channels: int = 64
     stem: str = "cifar"
     dtype: jnp.dtype = jnp.float32
+    groups: int = 1
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: Array, train: bool) -> Array:
         """Images ``[n, h, w, c]`` to embeddings ``[n, d]``."""
-        norm = partial(nn.BatchNorm, not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)
+        norm = _norm(train, self.dtype, self.groups)
         size, stride = (3, 1) if self.stem == "cifar" else (7, 2)
         x = _conv(self.channels, size, stride, self.dtype)(images.astype(self.dtype))
         x = nn.relu(norm()(x))
         if self.stem == "imagenet":
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]
-        for stage, blocks in enumerate(self.stages):
-            for index in range(blocks):
-                stride = 2 if stage > 0 and index == 0 else 1
-                x = self.block(self.channels * 2**stage, stride, self.dtype)(x, train)  # pyright: ignore
+        block: Any = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
+        strides = [
+            (stage, 2 if stage > 0 and index == 0 else 1)
+            for stage, blocks in enumerate(self.stages)
+            for index in range(blocks)
+        ]
+        for number, (stage, stride) in enumerate(strides):
+            # Named by hand, because Linen would name a block that is computed again otherwise.
+            name = f"{self.block.__name__}_{number}"
+            width = self.channels * 2**stage
+            x = block(width, stride, self.dtype, self.groups, name=name)(x, train)
         return x.mean((1, 2))

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxcl.models.batch_norm import BatchNorm
+
 
 class SmallConv(nn.Module):
     """4x4 convolutions of stride 2 and padding 1, a ReLU after each, the last included.
@@ -19,12 +21,14 @@ class SmallConv(nn.Module):
       batch_norm: BatchNorm between convolution and ReLU (the study has none).
       pool: ``flatten`` or ``mean`` over the remaining pixels.
       dtype: of the computation.
+      groups: of the batch, each with BatchNorm statistics of its own (see `BatchNorm`).
     """
 
     channels: Sequence[int] = (12, 24, 48, 24)
     batch_norm: bool = False
     pool: str = "flatten"
     dtype: jnp.dtype = jnp.float32
+    groups: int = 1
 
     @nn.compact
     def __call__(self, images: Array, train: bool) -> Array:
@@ -33,7 +37,9 @@ class SmallConv(nn.Module):
         for count in self.channels:
             x = nn.Conv(count, (4, 4), (2, 2), ((1, 1), (1, 1)), dtype=self.dtype)(x)
             if self.batch_norm:
-                x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)(x)
+                x = BatchNorm(
+                    not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype, groups=self.groups
+                )(x)
             x = nn.relu(x)
         if self.pool == "mean":
             return x.mean((1, 2))

@@ -21,7 +21,7 @@ from jaxcl.losses import LOSSES
 from jaxcl.models import MODELS, Model, build_model
 from jaxcl.programs import resident
 from jaxcl.programs.terminal import terminal
-from jaxcl.training.candidates import KINDS, Candidates, build_candidates
+from jaxcl.training.candidates import KINDS, Candidates, build_candidates, num_slots
 from jaxcl.training.coupled import build_share
 from jaxcl.training.log import Progress
 from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule
@@ -144,6 +144,7 @@ def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
 def check_step(config: ConfigDict, train: sources.Source, devices: int) -> None:
     """As `check`, for the train step alone; ``train`` need not have images."""
     _check_divides("train.batch_size", config.train.batch_size, devices)
+    _check_parts_of_the_batch(config, train, devices)
     _check_images(config, train)
     _check_streams(config, train)
     _check_negatives(config, train)
@@ -156,6 +157,32 @@ def _check_divides(name: str, batch: int, devices: int) -> None:
     below, above = batch // devices * devices, (batch // devices + 1) * devices
     fits = f"{below} and {above} do" if below > 0 else f"{above} does"
     raise ValueError(f"{name} {batch} does not divide over {devices} devices; {fits}")
+
+
+def _check_parts_of_the_batch(config: ConfigDict, train: sources.Source, devices: int) -> None:
+    local, parts_of_it = config.train.batch_size // devices, config.train.microbatches
+    if parts_of_it < 1 or local % parts_of_it:
+        some = [str(k) for k in range(1, local + 1) if local % k == 0][:6]
+        raise ValueError(
+            f"train.microbatches {parts_of_it} does not divide the {local} images of each device; {', '.join(some)} do"
+        )
+    slots = num_slots(len(train))
+    if config.candidates.split_bank and slots % devices:
+        raise ValueError(
+            f"candidates.split_bank: {slots} rows (the {len(train)} training images, filled up) do not divide over "
+            f"{devices} devices; a power of two up to {slots & -slots} does"
+        )
+    if config.train.chunk < 1:
+        raise ValueError(f"train.chunk must be at least 1, got {config.train.chunk}")
+    groups, views_of_it = config.model.batch_norm_groups, candidates(config, train).views
+    if groups == 1:
+        return
+    rows = config.train.batch_size // parts_of_it * views_of_it
+    if groups < 1 or groups % devices or rows % groups:
+        raise ValueError(
+            f"model.batch_norm_groups {groups} must be 1, or a multiple of the {devices} devices that divides the "
+            f"{rows} views of a microbatch"
+        )
 
 
 def _check_images(config: ConfigDict, train: sources.Source) -> None:
@@ -231,7 +258,7 @@ def loss(config: ConfigDict) -> Callable[..., jax.Array]:
 
 def model(config: ConfigDict) -> Model:
     """The encoder with its head."""
-    return build_model(**config.model)
+    return build_model(**config.model, remat=config.train.remat)
 
 
 def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
@@ -244,6 +271,7 @@ def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
         views=config.candidates.views,
         momentum=config.candidates.momentum,
         draws=config.candidates.draws,
+        split_bank=config.candidates.split_bank,
     )
 
 
@@ -317,6 +345,8 @@ def parts(config: ConfigDict, train: sources.Source) -> Parts:
         share=build_share(config.loss.name, loss_constants(config)),
         share_first=keeps_shared(config),
         log_multiplier=config.train.log_multiplier,
+        microbatches=config.train.microbatches,
+        chunk=config.train.chunk,
     )
 
 

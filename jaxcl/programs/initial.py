@@ -34,6 +34,13 @@ def first_state(config: ConfigDict, train: Any, variables: dict[str, Any]) -> Tr
     return init_state(variables, parts.optimizer, bank, kept)
 
 
+def layout(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> TrainState:
+    """How a state lies on the mesh: whole on every device, but for a bank that is split."""
+    everywhere = sharding.everywhere(mesh)
+    split = sharding.split(mesh) if assemble.candidates(config, train).split_state else everywhere
+    return TrainState(*(everywhere,) * len(TrainState._fields))._replace(candidates=split)
+
+
 def abstract_state(config: ConfigDict, train: Any) -> TrainState:
     """The shapes and types of the state, of which nothing is computed."""
     shape = (config.data.image_size, config.data.image_size, train.image_shape[2])

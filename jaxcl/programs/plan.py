@@ -10,7 +10,6 @@ import math
 import pathlib
 import re
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,13 +18,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcl import sharding
-from jaxcl.config import override
+from jaxcl.config import flatten, override
 from jaxcl.data import sources
 from jaxcl.programs import assemble, plan_page, resident
 from jaxcl.programs.chips import Chip, target_devices
 from jaxcl.programs.compiled import collectives
 from jaxcl.programs.counting import Work, count_work
-from jaxcl.programs.initial import abstract_state
+from jaxcl.programs.initial import abstract_state, layout
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.log import Console
 from jaxcl.training.state import TrainState
@@ -40,8 +39,8 @@ KNOWN: dict[str, tuple[int, tuple[int, int, int] | None]] = {
     "imagenet100": (126_689, None),
     "imagenet2012": (1_281_167, None),
 }
-CLOSE = 0.06  # the search for the largest batch ends when it is known to this fraction
-TRIES = 6  # compilations that the search may take
+CLOSE = 0.1  # the search for the largest batch ends when it is known to this fraction
+TRIES = 5  # compilations that the search may take
 USED = re.compile(
     r"(?:Used |temporaries \()([\d.]+)([KMG]?)(?: of |\) exceeds available HBM \()([\d.]+)([KMG]?)"
 )
@@ -110,7 +109,7 @@ def run(
     if not first.fits:
         console.print("plan: it does not fit; looking for what does")
         found["largest_batch"] = largest_batch(config, train, mesh, first, room)
-        found["remedies"] = remedies(config, train, mesh, room)
+        found["remedies"] = remedies(config, train, mesh, first, room)
     console.print(plan_page.lines(found))
     if workdir is not None:
         console.print(f"plan: saved in {save(pathlib.Path(workdir), found)}")
@@ -134,7 +133,9 @@ def images(config: ConfigDict) -> sources.Source:
 def arguments(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     """State, batch and traced inputs of the step, as shapes laid out over the mesh."""
     everywhere, split = sharding.everywhere(mesh), sharding.split(mesh)
-    state = sharding.lay_out(abstract_state(config, train), everywhere)
+    state = TrainState(
+        *map(sharding.lay_out, abstract_state(config, train), layout(config, train, mesh))
+    )
     hyper = sharding.lay_out(jax.eval_shape(lambda: assemble.hyper(config)), everywhere)
     size = config.train.batch_size
     batch = {
@@ -250,7 +251,9 @@ def describe(
 
 def switches(config: ConfigDict) -> dict[str, Any]:
     """The settings that trade memory for time."""
-    return {"model.dtype": config.model.dtype}
+    keys = ("model.dtype", "train.remat", "train.microbatches", "train.chunk")
+    flat = dict(flatten(config))
+    return {key: flat[key] for key in keys}
 
 
 def _held(state: TrainState) -> dict[str, int]:
@@ -312,19 +315,36 @@ def _guess(seen: list[tuple[int, Attempt]], fits: int, fails: int) -> int:
 
 
 def remedies(
-    config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, room: float | None = None
+    config: ConfigDict,
+    train: Any,
+    mesh: jax.sharding.Mesh,
+    first: Attempt,
+    room: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Each switch tried alone, at the batch that does not fit."""
+    """Switches tried one by one at the batch that does not fit, the mildest first, until one is enough."""
     found = []
-    for overrides in remedy_overrides(config):
+    for overrides in remedy_overrides(config, mesh.size, first):
         tried = attempt(override(config, overrides), train, mesh, room)
         found.append({"overrides": overrides, "fits": tried.fits, "total": tried.used})
+        if tried.fits:
+            break
     return found
 
 
-def remedy_overrides(config: ConfigDict) -> list[Mapping[str, Any]]:
-    """What may make a step fit, the mildest first."""
-    return [{"model.dtype": "bfloat16"}] if config.model.dtype == "float32" else []
+def remedy_overrides(config: ConfigDict, devices: int, first: Attempt) -> list[dict[str, Any]]:
+    """What may make a step fit: numbers of lower precision, blocks computed again, a batch in parts."""
+    found: list[dict[str, Any]] = []
+    if config.model.dtype == "float32":
+        found.append({"model.dtype": "bfloat16"})
+    if config.model.name.startswith("resnet") and not config.train.remat:
+        found.append({"train.remat": True})
+    images = config.train.batch_size // devices
+    over = first.used / first.limit if first.limit else 2.0
+    least = config.train.microbatches * 2 ** math.ceil(math.log2(max(over, 1.01)))
+    parts = dict.fromkeys((least, 4 * least, images))
+    legal = [k for k in parts if config.train.microbatches < k <= images and images % k == 0]
+    found += [{"train.microbatches": k} for k in legal]
+    return found
 
 
 def save(workdir: pathlib.Path, found: dict[str, Any]) -> pathlib.Path:

@@ -14,7 +14,7 @@ from jaxcl.models import count_parameters
 from jaxcl.programs import assemble, hosts, monitor, resident
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
-from jaxcl.programs.initial import first_state, initial_variables
+from jaxcl.programs.initial import first_state, initial_variables, layout
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
 from jaxcl.training.log import Console, MetricsFile
@@ -115,11 +115,12 @@ def check(config: ConfigDict) -> sources.Source:
 def initial_state(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> TrainState:
     """The state before the first step: a function of config and seed alone."""
     variables = initial_variables(config, train.image_shape[2], mesh)
-    state = sharding.place(first_state(config, train, variables), mesh)
+    where = layout(config, train, mesh)
+    state = jax.device_put(first_state(config, train, variables), where)
     fill = assemble.candidates(config, train).fill
     if fill is not None and config.candidates.initial == "encoded":
         projections = embed(config, train, variables, mesh).projection
-        bank = sharding.place(fill(jnp.asarray(projections)), mesh)
+        bank = jax.device_put(fill(jnp.asarray(projections)), where.candidates)
         state = state._replace(candidates=bank)
     return state
 

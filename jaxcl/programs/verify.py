@@ -95,7 +95,9 @@ def run(config: ConfigDict, *, console: Console | None = None) -> bool:
 
 def smaller(config: ConfigDict, devices: int) -> ConfigDict:
     """The configuration with a batch that one device can hold, where the loss allows it."""
-    size = max(ENOUGH // devices, 2) * devices
+    # A batch of this unit divides into microbatches and groups as the whole one does.
+    unit = math.lcm(devices * config.train.microbatches, config.model.batch_norm_groups)
+    size = max(ENOUGH // unit, 2) * unit
     constants = assemble.loss_constants(config)
     wanted = (constants.get("num_negatives") or 0) if config.candidates.kind == "batch" else 0
     if config.train.batch_size <= size or wanted > size - 1:

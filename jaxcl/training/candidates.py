@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcl.losses import normalize
-from jaxcl.sharding import gather, per_device, split_rows
+from jaxcl.sharding import change_rows, gather, per_device, split_rows
 
 # Folded into the step's key before negatives are drawn; the views fold in small numbers.
 DRAWS = 2**31 - 1
@@ -101,6 +101,7 @@ class Candidates(NamedTuple):
       update: (projections, index, state) -> the state after the step.
       fill: projections of the whole training set, in order -> the state; None if it keeps none.
       streams: projections that the model makes of each view.
+      split_state: whether its state ``[m@data, ...]`` is split over the devices by rows; else every device holds it.
     """
 
     views: int
@@ -112,6 +113,7 @@ class Candidates(NamedTuple):
     update: Callable[[Array, Array, Any], Any]
     fill: Callable[[Array], Any] | None = None
     streams: int = 1
+    split_state: bool = False
 
 
 def both_views(batch_size: int) -> Candidates:
@@ -155,7 +157,9 @@ def cross_views(batch_size: int) -> Candidates:
     )
 
 
-def memory_bank(batch_size: int, size: int, dimension: int, momentum: float) -> Candidates:
+def memory_bank(
+    batch_size: int, size: int, dimension: int, momentum: float, split: bool = False
+) -> Candidates:
     """One slot per training image (Wu et al., 2018), which is what Wang & Liu's published results were trained with.
 
     An anchor's positive is its own image's slot; all other slots are negatives; no gradient flows to the bank. After
@@ -166,24 +170,27 @@ def memory_bank(batch_size: int, size: int, dimension: int, momentum: float) -> 
       size: training images.
       dimension: of the projection.
       momentum: share of the old slot that is kept.
+      split: whether each device keeps its rows of the bank only (see `num_slots`).
     """
 
     def contrast(key: Array, projections: Array, index: Array, bank: Array) -> tuple[Contrast]:
         del key
-        return (Contrast(projections, jax.lax.stop_gradient(bank), index, everywhere=True),)
+        slots = jax.lax.stop_gradient(_whole(bank, size, split))
+        return (Contrast(projections, slots, index, everywhere=True),)
 
     def update(projections: Array, index: Array, bank: Array) -> Array:
-        return _move_slots(bank, gather(projections), gather(index), momentum)
+        return _move_slots(bank, gather(projections), gather(index), momentum, split)
 
     return Candidates(
         views=1,
         num_anchors=batch_size,
         num_candidates=size,
         num_negatives=size - 1,
-        init=lambda key: _random_bank(key, size, dimension),
+        init=lambda key: _padded(_random_bank(key, size, dimension), split),
         contrast=contrast,
         update=update,
-        fill=normalize,
+        fill=lambda projections: _padded(normalize(projections), split),
+        split_state=split,
     )
 
 
@@ -213,7 +220,7 @@ def both_streams(batch_size: int) -> Candidates:
 
 
 def stream_banks(
-    batch_size: int, size: int, dimension: int, momentum: float, draws: int
+    batch_size: int, size: int, dimension: int, momentum: float, draws: int, split: bool = False
 ) -> Candidates:
     """Two streams of one view, each against random slots of a memory bank of the other stream (CMC's and EECS 442's).
 
@@ -226,6 +233,7 @@ def stream_banks(
       dimension: of the projection.
       momentum: share of the old slot that is kept.
       draws: negatives of each anchor.
+      split: whether each device keeps its rows of the banks only.
     """
 
     def columns(key: Array, index: Array) -> Array:
@@ -234,7 +242,7 @@ def stream_banks(
 
     def contrast(key: Array, projections: Array, index: Array, banks: Any) -> tuple[Contrast, ...]:
         pairs = projections.reshape(batch_size, 2, -1)
-        banks = jax.lax.stop_gradient(banks)
+        banks = jax.lax.stop_gradient([_whole(bank, size, split) for bank in banks])
 
         def one(stream: int) -> Contrast:
             of_stream = jax.random.fold_in(jax.random.fold_in(key, DRAWS), stream)
@@ -247,7 +255,7 @@ def stream_banks(
 
     def update(projections: Array, index: Array, banks: Any) -> Any:
         pairs, index = gather(projections.reshape(batch_size, 2, -1)), gather(index)
-        return tuple(_move_slots(banks[s], pairs[:, s], index, momentum) for s in (0, 1))
+        return tuple(_move_slots(banks[s], pairs[:, s], index, momentum, split) for s in (0, 1))
 
     return Candidates(
         views=1,
@@ -255,12 +263,16 @@ def stream_banks(
         num_candidates=1 + draws,
         num_negatives=draws,
         init=lambda key: tuple(
-            _random_bank(jax.random.fold_in(key, s), size, dimension) for s in (0, 1)
+            _padded(_random_bank(jax.random.fold_in(key, s), size, dimension), split)
+            for s in (0, 1)
         ),
         contrast=contrast,
         update=update,
-        fill=lambda projections: tuple(normalize(projections[s::2]) for s in (0, 1)),
+        fill=lambda projections: tuple(
+            _padded(normalize(projections[s::2]), split) for s in (0, 1)
+        ),
         streams=2,
+        split_state=split,
     )
 
 
@@ -270,9 +282,35 @@ def _random_bank(key: Array, size: int, dimension: int) -> Array:
     return jax.random.uniform(key, (size, dimension), minval=-bound, maxval=bound)
 
 
-def _move_slots(bank: Array, projections: Array, index: Array, momentum: float) -> Array:
-    slots = momentum * bank[index] + (1.0 - momentum) * projections
-    return bank.at[index].set(normalize(slots))
+def num_slots(size: int) -> int:
+    """Rows of a bank of ``size`` slots that is split: filled up so that they divide over many numbers of devices.
+
+    The fill depends on the size alone, so that a checkpoint fits any number of devices; it takes less than a sixteenth.
+    The rows are a multiple of a power of two, at most 4,096, and every number of devices that divides them will do.
+    """
+    unit = min(2 ** max((size // 16).bit_length() - 1, 3), 4096)
+    return -(-size // unit) * unit
+
+
+def _padded(bank: Array, split: bool) -> Array:
+    missing = num_slots(len(bank)) - len(bank) if split else 0
+    return jnp.pad(bank, ((0, missing), (0, 0)))
+
+
+def _whole(bank: Array, size: int, split: bool) -> Array:
+    """All slots, on every device; of a bank that is split, only while a step compares with them."""
+    return gather(bank)[:size] if split else bank
+
+
+def _move_slots(
+    bank: Array, projections: Array, index: Array, momentum: float, split: bool
+) -> Array:
+    def moved(old: Array, projections: Array) -> Array:
+        return normalize(momentum * old + (1.0 - momentum) * projections)
+
+    if split:
+        return change_rows(bank, index, moved, projections)
+    return bank.at[index].set(moved(bank[index], projections))
 
 
 KINDS = ("batch", "memory_bank", "streams", "stream_banks")
@@ -287,6 +325,7 @@ def build_candidates(
     views: str = "both",
     momentum: float = 0.5,
     draws: int = 127,
+    split_bank: bool = False,
 ) -> Candidates:
     """Build a source of candidates from plain values.
 
@@ -298,6 +337,7 @@ def build_candidates(
       views: ``batch`` only: ``both`` or ``cross``.
       momentum: ``memory_bank`` and ``stream_banks`` only.
       draws: ``stream_banks`` only: negatives of each anchor.
+      split_bank: ``memory_bank`` and ``stream_banks`` only: whether each device keeps its own rows alone.
 
     Raises:
       ValueError: unknown kind or views, or no draws.
@@ -307,11 +347,11 @@ def build_candidates(
     if views not in ("both", "cross"):
         raise ValueError(f"unknown candidates.views {views!r}; there are: both, cross")
     if kind == "memory_bank":
-        return memory_bank(batch_size, size, dimension, momentum)
+        return memory_bank(batch_size, size, dimension, momentum, split_bank)
     if kind == "streams":
         return both_streams(batch_size)
     if kind == "stream_banks":
         if draws < 1:
             raise ValueError(f"candidates.draws must be at least 1, got {draws}")
-        return stream_banks(batch_size, size, dimension, momentum, draws)
+        return stream_banks(batch_size, size, dimension, momentum, draws, split_bank)
     return both_views(batch_size) if views == "both" else cross_views(batch_size)

@@ -17,8 +17,10 @@ from jaxcl.losses import (
     nce_log_normalizer,
     uniformity_log_potential,
 )
+from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.training.candidates import Contrast, Rows, on_each_device
 
+CHUNK = 256  # anchors of a device at a time, at most
 Share = Callable[[Contrast, Array, jax.sharding.Mesh], dict[str, Array]]
 
 
@@ -94,11 +96,30 @@ def _log_potential(constants: Mapping[str, Any]) -> Share:
 def _log_mean_exp(
     function: Callable[..., Array], contrast: Contrast, mesh: jax.sharding.Mesh, *more: Array
 ) -> Array:
-    """The log of the mean over all devices of what each has the log of; each has as many terms."""
+    """The log of the mean over all rows of what ``function`` gives the log of the mean of; all parts are equal."""
     each = on_each_device(
-        lambda rows, *values: function(rows, *values)[None], contrast, mesh, *more
+        lambda rows, *values: _by_parts(function, rows, *values), contrast, mesh, *more
     )
     return jax.nn.logsumexp(each) - jnp.log(each.size)
+
+
+def _by_parts(function: Callable[..., Array], rows: Rows, *values: Array) -> Array:
+    """A function of rows and scalars, of equal parts of the rows ``[k]``; all at once ``[1]`` where they fit."""
+    n, m = rows.anchors.shape[0], rows.candidates.shape[0]
+    if rows.drawn is not None or choose_evaluation(n, m) == "dense":
+        return function(rows, *values)[None]
+    size = next(size for size in range(min(CHUNK, n), 0, -1) if n % size == 0)
+    cut = jax.tree.map(
+        lambda x: x.reshape(n // size, size, *x.shape[1:]),
+        (rows.anchors, rows.positives, rows.exclude),
+    )
+
+    @jax.checkpoint  # so that no part is kept for the gradient
+    def of_part(part: Any) -> Array:
+        anchors, positives, exclude = part
+        return function(Rows(anchors, rows.candidates, positives, exclude, None), *values)
+
+    return jax.lax.map(of_part, cut)
 
 
 _SHARES = {"dclw": _weights, "nce": _log_normalizer, "alignment_uniformity": _log_potential}

@@ -14,6 +14,7 @@ from jaxcl.losses.sharded import sharded_mean
 from jaxcl.sharding import DATA, per_device
 from jaxcl.training.candidates import Candidates, Contrast, Rows, on_each_device
 from jaxcl.training.coupled import Share
+from jaxcl.training.microbatches import encode
 from jaxcl.training.multiplier import multiplier_scalars
 from jaxcl.training.state import Hyper, TrainState
 
@@ -35,6 +36,8 @@ class Parts(NamedTuple):
       share: what the rows of the loss share; None if they are independent.
       share_first: whether what they share stays as it was in the first step.
       log_multiplier: whether the coupling multiplier q_B is logged.
+      microbatches: parts in which the encoder takes the batch; the loss is that of the whole.
+      chunk: anchors of a device at a time, where similarities are streamed.
     """
 
     apply: Callable[..., tuple[Any, Any]]
@@ -46,6 +49,8 @@ class Parts(NamedTuple):
     share: Share | None = None
     share_first: bool = False
     log_multiplier: bool = False
+    microbatches: int = 1
+    chunk: int = 256
 
 
 def mean_loss(
@@ -54,6 +59,7 @@ def mean_loss(
     temperature: Array,
     mesh: jax.sharding.Mesh,
     shared: Mapping[str, Array] | None = None,
+    chunk: int = 256,
 ) -> Array:
     """The mean over all anchors of a loss of their similarities to their candidates.
 
@@ -62,7 +68,9 @@ def mean_loss(
     keywords of the loss, ``[n@data]`` or scalar.
     """
     shared = shared or {}
-    if evaluation(contrast, mesh, shared) == "streamed":
+    if evaluation(contrast, mesh) == "streamed":
+        by_row = {name: value for name, value in shared.items() if value.ndim}
+        constants = {name: value for name, value in shared.items() if not value.ndim}
         return sharded_mean(
             loss,
             contrast.anchors,
@@ -70,10 +78,12 @@ def mean_loss(
             contrast.positives,
             temperature=temperature,
             exclude=contrast.exclude,
-            per_anchor=dict(shared),
+            per_anchor=by_row,
             mesh=mesh,
             axis=DATA,
             candidates_everywhere=contrast.everywhere,
+            chunk=chunk,
+            **constants,
         )
 
     def values(rows: Rows, temperature: Array, *of_rows: Array) -> Array:
@@ -84,12 +94,9 @@ def mean_loss(
     return on_each_device(values, contrast, mesh, temperature, *shared.values()).mean()
 
 
-def evaluation(
-    contrast: Contrast, mesh: jax.sharding.Mesh, shared: Mapping[str, Array] | None = None
-) -> str:
+def evaluation(contrast: Contrast, mesh: jax.sharding.Mesh) -> str:
     """``dense`` or ``streamed``: how the similarities of a contrast are evaluated on each device."""
-    scalars = any(value.ndim == 0 for value in (shared or {}).values())
-    if contrast.drawn is not None or scalars:  # cannot be streamed
+    if contrast.drawn is not None:  # an anchor's columns are its own; they are few
         return "dense"
     return choose_evaluation(contrast.anchors.shape[0] // mesh.size, contrast.candidates.shape[0])
 
@@ -122,14 +129,21 @@ def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
 
         def objective(params: Any):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            outputs, batch_stats = parts.apply(variables, images, train=True)
-            projections = normalize(outputs.projection)
+            projections, batch_stats = encode(
+                parts.apply,
+                variables,
+                images,
+                mesh,
+                microbatches=parts.microbatches,
+                views=parts.candidates.views,
+            )
+            projections = normalize(projections)
             contrasts = parts.candidates.contrast(
                 key, projections, batch["index"], state.candidates
             )
             shared = _shared(parts, contrasts, hyper.temperature, mesh, state)
             values = [
-                mean_loss(parts.loss, contrast, hyper.temperature, mesh, keywords)
+                mean_loss(parts.loss, contrast, hyper.temperature, mesh, keywords, parts.chunk)
                 for contrast, keywords in zip(contrasts, shared, strict=True)
             ]
             extra = {}

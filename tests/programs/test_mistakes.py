@@ -65,6 +65,16 @@ def nothing_compiles(request, monkeypatch):
         ({"augment.jitter": 0.8, "augment.hue": 0.1}, "need colour images"),
         ({"augment.grayscale": 0.2}, "need colour images"),
         ({"data.mean": (0.5, 0.5, 0.5)}, "data.mean has 3 values for images of 1 channels"),
+        (
+            {"train.microbatches": 3},
+            "train.microbatches 3 does not divide the 8 images of each device; 1, 2, 4, 8 do",
+        ),
+        ({"train.chunk": 0}, "train.chunk must be at least 1, got 0"),
+        ({"train.remat": True}, "blocks of a ResNet again; small_conv has none"),
+        (
+            {"model.batch_norm_groups": 4},
+            "model.batch_norm_groups 4 must be 1, or a multiple of the 8 devices",
+        ),
         ({"train.steps": 0, "train.epochs": 0.0}, "train.epochs must be positive"),
         ({"optimizer.warmup_epochs": 60.0}, "warm-up of .* does not end within the run"),
     ],

@@ -94,6 +94,28 @@ def test_where_not_even_one_image_fits_the_search_says_so(tiny, monkeypatch):
     assert largest == {"fits": None, "fails": 8}
 
 
+def test_switches_are_tried_until_one_is_enough(tiny, monkeypatch):
+    from jaxcl import sharding
+
+    def attempt(config, train, mesh, room=None):
+        used = 40 * GIB / config.train.microbatches
+        fits = used < 16 * GIB
+        return plan.Attempt(fits, used, None if fits else 16 * GIB, used, 0, "", Work(), 1.0)
+
+    monkeypatch.setattr(plan, "attempt", attempt)
+    config, mesh = override(tiny, {"train.batch_size": 64}), sharding.make_mesh()
+    found = plan.remedies(config, None, mesh, attempt(config, None, mesh))
+    assert found == [
+        {"overrides": {"model.dtype": "bfloat16"}, "fits": False, "total": 40 * GIB},
+        {"overrides": {"train.microbatches": 4}, "fits": True, "total": 10 * GIB},
+    ]
+    large = override(config, {"model.name": "resnet18", "train.batch_size": 8})
+    assert plan.remedy_overrides(large, 8, attempt(large, None, mesh)) == [
+        {"model.dtype": "bfloat16"},
+        {"train.remat": True},
+    ]
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

@@ -50,24 +50,37 @@ def run_tiny(
     batch_norm: bool = True,
     temperature: float = 0.2,
     steps: int = STEPS,
+    microbatches: int = 1,
+    split_bank: bool = False,
+    **of_model: Any,
 ) -> Tiny:
     """Train a small network for a few steps on random images over ``devices`` devices."""
     mesh = sharding.make_mesh(jax.devices()[:devices])
     model: Model = build_model(
-        "small_conv", channels=(8, 8), batch_norm=batch_norm, pool="mean", dimension=8
+        "small_conv", channels=(8, 8), batch_norm=batch_norm, pool="mean", dimension=8, **of_model
     )
     candidates = build_candidates(
-        kind, batch_size=BATCH, size=IMAGES, dimension=8, views=views, momentum=0.5
+        kind,
+        batch_size=BATCH,
+        size=IMAGES,
+        dimension=8,
+        views=views,
+        momentum=0.5,
+        split_bank=split_bank,
     )
     schedule = build_schedule("cosine", total_steps=STEPS)
     optimizer = build_optimizer("sgd", schedule, momentum=0.9, weight_decay=1e-4)
     parts = Parts(model.apply, make_views(candidates.views), loss, candidates, optimizer, schedule)
+    parts = parts._replace(microbatches=microbatches)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (IMAGES, SIZE, SIZE, 3), dtype=np.uint8)
     with jax.set_mesh(mesh):
         key = jax.random.key(0)
         variables = model.init(key, (SIZE, SIZE, 3))
         state = sharding.place(init_state(variables, optimizer, candidates.init(key)), mesh)
+        if split_bank:
+            bank = jax.device_put(state.candidates, sharding.split(mesh))
+            state = state._replace(candidates=bank)
         hyper = sharding.place(
             Hyper(jnp.float32(temperature), jnp.float32(0.1), jax.random.key(1)), mesh
         )

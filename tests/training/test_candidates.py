@@ -108,6 +108,31 @@ def test_a_coupled_loss_is_that_of_all_rows_on_any_number_of_devices(projections
         np.testing.assert_allclose(gradient, by_row, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", sorted(COUPLED))
+def test_a_coupled_loss_that_is_streamed_has_the_numbers_of_the_dense_one(
+    projections, name, monkeypatch
+):
+    loss, share = partial(LOSSES[name], **COUPLED[name]), build_share(name, COUPLED[name])
+    source = build("batch")
+
+    def step(mesh, rows, key, state):
+        def objective(x):
+            (contrast,) = source.contrast(key, x, rows["index"], state)
+            tau = jnp.float32(TEMPERATURE)
+            return mean_loss(loss, contrast, tau, mesh, share(contrast, tau, mesh))
+
+        return jax.value_and_grad(objective)(rows["x"])
+
+    index = np.arange(2 * BATCH, dtype=np.int32)
+    dense = on_mesh(2, step, projections, index)
+    for module in ("coupled", "step"):
+        monkeypatch.setattr(f"jaxcl.training.{module}.choose_evaluation", lambda n, m: "streamed")
+    monkeypatch.setattr("jaxcl.training.coupled.CHUNK", 6)  # 16 rows of a device: four parts of 4
+    streamed = on_mesh(2, step, projections, index)
+    for a, b in zip(streamed, dense, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+
+
 def test_a_loss_that_couples_columns_is_refused():
     with pytest.raises(ValueError, match="'clip' couples anchors by their columns"):
         build_share("clip", {})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxcl.losses.pairwise import choose_evaluation
+from jaxcl.training.candidates import num_slots
 from tests.training.conftest import BATCH, IMAGES, make_views, run_tiny
 
 # float32, after five steps of SGD with momentum; sums over devices are taken in another order.
@@ -58,6 +59,24 @@ def test_the_bank_moves_only_in_the_slots_of_the_batch():
     moved = np.flatnonzero(np.abs(np.asarray(after) - np.asarray(before)).max(1) > 0)
     np.testing.assert_array_equal(moved, (np.arange(BATCH) + BATCH) % IMAGES)
     np.testing.assert_allclose(np.linalg.norm(after[moved], axis=1), 1.0, rtol=1e-5)
+
+
+def test_a_bank_that_is_split_over_the_devices_moves_like_one_that_every_device_holds():
+    whole = run_tiny(8, kind="memory_bank", steps=3)
+    split = run_tiny(8, kind="memory_bank", steps=3, split_bank=True)
+    np.testing.assert_array_equal(split.losses, whole.losses)
+    np.testing.assert_array_equal(split.state.candidates[:IMAGES], whole.state.candidates)
+    shards = split.state.candidates.addressable_shards
+    assert {shard.data.shape for shard in shards} == {(IMAGES // 8, 8)}
+    # Three more than nothing: the bank, the projections and the image numbers.
+    assert collectives(split)["all-gather"] == 3
+
+
+@pytest.mark.parametrize("size", [1, 48, 1437, 50_000, 126_689, 1_281_167])
+def test_a_split_bank_is_filled_up_by_less_than_a_sixteenth(size):
+    slots = num_slots(size)
+    assert size <= slots and slots % 8 == 0
+    assert slots - size < max(size / 16, 8)
 
 
 def test_views_do_not_depend_on_the_batch_they_are_in():
