@@ -80,7 +80,7 @@ def _views(config: ConfigDict) -> None:
 
 def _cpu(config: ConfigDict) -> None:
     config.model.name = "small_conv"
-    config.model.channels = (24, 48, 96, 192)
+    config.model.channels = (16, 32, 64, 128)
     config.model.batch_norm = True
     config.augment.crop_scale = (0.2, 1.0)
     config.data.train_split = "train[:10000]"
