@@ -21,6 +21,7 @@ from jaxcl.programs.embed import embed
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.log import Console
 
+MAPPED = 1000  # images on a map
 NEAREST = 10  # negatives in the panels of local separation, as Wang & Liu, Figure 8
 
 
@@ -31,7 +32,7 @@ def run(
     step: int | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Measure the embedding of a checkpoint; write ``analysis.npz`` and append one row.
+    """Measure the embedding of a checkpoint; write ``analysis.npz`` and ``embeddings.npz`` and append one row.
 
     Args:
       config: of the run.
@@ -68,6 +69,13 @@ def run(
     if hosts.first():
         kept: dict[str, Any] = {name: value for name, value in arrays.items() if value.ndim}
         np.savez(workdir / "analysis.npz", **kept)
+        save_embeddings(
+            workdir / "embeddings.npz",
+            np.asarray(plain),
+            np.asarray(views),
+            central.labels[:count],
+            tsne=config.evaluate.tsne,
+        )
     row = identity.row(config, "analyze", step) | {
         "features": "projection",
         "split": config.data.test_split,
@@ -80,6 +88,38 @@ def run(
         f"alignment {row['alignment']:.3f}, entropy of penalties {row['penalty_entropy']:.2f} nats"
     )
     return row
+
+
+def save_embeddings(
+    path: pathlib.Path,
+    embeddings: np.ndarray,
+    views: np.ndarray,
+    labels: np.ndarray,
+    *,
+    tsne: bool,
+) -> None:
+    """Write the unit vectors that were measured, float32, and their t-SNE.
+
+    Args:
+      path: of the ``.npz``: ``embeddings [n, s, d]``, ``views [n, 2, d]``, ``labels [n]`` and, of the first `MAPPED`
+        images, ``tsne [m, 2]``.
+      embeddings: ``[n, s, d]``, of the images as they are, of s streams.
+      views: ``[n, 2, d]``, of two random views of each, or its two streams.
+      labels: ``[n]``.
+      tsne: whether the plane is computed too, which takes seconds.
+    """
+    arrays = {"embeddings": embeddings, "views": views, "labels": labels}
+    if tsne:
+        arrays["tsne"] = plane(embeddings[:MAPPED].reshape(min(MAPPED, len(embeddings)), -1))
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def plane(points: np.ndarray) -> np.ndarray:
+    """t-SNE (van der Maaten and Hinton, 2008) of ``[n, d]``: float32 ``[n, 2]``, a function of the points alone."""
+    from sklearn.manifold import TSNE  # slow to import, and seldom needed
+
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points)
 
 
 def summarize(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

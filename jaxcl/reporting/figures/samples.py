@@ -147,7 +147,7 @@ def _boxes(axes: Axes, sample: _Sample, width: float) -> None:
 def map_figure(study: Study) -> Picture | None:
     """Two-dimensional maps of embeddings, coloured by class (Figure 2).
 
-    The run brings them: `tsne` [n, 2] and `labels` [n] in embeddings.npz.
+    The run brings them: `tsne` [m, 2] of the first images and `labels` [n] in embeddings.npz.
     """
     maps = _maps(study)
     if not maps:
@@ -181,8 +181,9 @@ def _maps(study: Study) -> list[tuple[CellKey, np.ndarray, np.ndarray, int]]:
     for key, cell in study.ordered_cells():
         for run in cell.runs:
             points, labels = run.embeddings.get("tsne"), run.embeddings.get("labels")
-            if points is not None and labels is not None and len(points) == len(labels):
-                found.append((key, points, labels, int(run.config.get("seed", 0))))
+            if points is not None and labels is not None and len(points) <= len(labels):
+                seen = labels[: len(points)]
+                found.append((key, points, seen, int(run.config.get("seed", 0))))
                 break
     wished = [entry for entry in found if entry[0].temperature in _MAP_TEMPERATURES]
     return wished or found

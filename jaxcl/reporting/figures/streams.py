@@ -57,7 +57,7 @@ def circle_figure(study: Study) -> Picture | None:
     panels = [
         panel
         for panel in _panels(study, "embeddings", "tsne")
-        if len(panel.run.embeddings.get("labels", ())) == len(panel.values)
+        if len(panel.run.embeddings.get("labels", ())) >= len(panel.values)
     ]
     if not panels:
         return None
@@ -66,7 +66,7 @@ def circle_figure(study: Study) -> Picture | None:
         figure = new_figure(width, 2 * width / len(panels) + 0.55)
         axes_of = figure.subplots(2, len(panels), squeeze=False)
         for column, panel in enumerate(panels):
-            labels = panel.run.embeddings["labels"]
+            labels = panel.run.embeddings["labels"][: len(panel.values)]
             draw_map(axes_of[0, column], panel.values, labels)
             draw_map(axes_of[1, column], _on_circle(panel.values), labels)
             axes_of[1, column].set_aspect("equal", adjustable="box")
