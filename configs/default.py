@@ -135,14 +135,28 @@ def get_config() -> ConfigDict:
     evaluate.train_split = ""  # labelled images of the probe; "": data.train_split
     evaluate.features = "backbone"  # what the probe reads: backbone | projection
     evaluate.standardize = True  # features to zero mean and unit variance of the training split
-    evaluate.solver = "lbfgs"  # lbfgs (convex, to convergence) | sgd (Wang & Liu's recipe)
+    evaluate.readout = "linear"  # linear | mlp (one hidden layer; with sgd or adam)
+    evaluate.hidden = 512  # mlp: units of the hidden layer
+    evaluate.solver = "lbfgs"  # lbfgs (convex, to convergence) | sgd (Wang & Liu's recipe) | adam
     evaluate.penalty = 1e-4  # lbfgs: L2 penalty on the weights, per-example mean objective
-    evaluate.sgd_epochs = 100  # sgd: as Wang & Liu, lr 30 x0.2 at 40/60/80 of 100, momentum 0.9
-    evaluate.sgd_learning_rate = 30.0
-    evaluate.sgd_batch_size = 256
+    evaluate.epochs = 100  # sgd, adam: over the training features
+    evaluate.readout_batch_size = 256  # sgd, adam: features in a step
+    evaluate.weight_decay = 0.0  # sgd, adam: added to the gradient
+    evaluate.sgd_learning_rate = (
+        30.0  # absolute; x0.2 after 40, 60 and 80 % of the epochs; momentum 0.9
+    )
+    evaluate.adam_learning_rate = 1e-3  # absolute, constant
+    # sgd, adam: augment the training images anew in each epoch (the encoder runs each time) | False: one central view
+    evaluate.augment = False
+    evaluate.augmentation = ConfigDict(augment)  # keys as above
+    evaluate.augmentation.crop_scale = (1.0, 1.0)
+    evaluate.augmentation.crop_ratio = (1.0, 1.0)
+    evaluate.augmentation.jitter = 0.0
     evaluate.neighbors = 200  # kNN; at most a tenth of the training images is used
     evaluate.knn_temperature = 0.07
-    evaluate.baselines = True  # also probe raw pixels and the untrained encoder
+    evaluate.untrained = True  # also probe the encoder before training
+    evaluate.pixels = True  # also probe raw pixels (all of them in memory as float32)
     evaluate.count = 2000  # test images that `analyze` measures pairs of
+    evaluate.tsne = False  # whether `analyze` also maps 1000 of them by t-SNE (seconds)
 
     return config.lock()

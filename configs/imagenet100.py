@@ -33,7 +33,7 @@ def get_config(scale: str = "paper") -> ConfigDict:
     config.optimizer.weight_decay = 1e-4  # paper; code: on all parameters
     config.train.checkpoint_every = TRAINING_IMAGES // config.train.batch_size  # an epoch
     # Raw pixels are 150,528 features of each image: 76 GB for the training split.
-    config.evaluate.baselines = False
+    config.evaluate.pixels = False
     config.loss.temperature = 0.2
     if scale == "views":
         wang_liu.in_batch(config, TRAINING_IMAGES)
@@ -59,6 +59,10 @@ def _images_of_224_pixels(config: ConfigDict) -> None:
     config.augment.grayscale = 0.2
     config.augment.blur = 0.5
     config.augment.blur_sigma = (0.1, 2.0)  # pixels
+    # Code: the readout's images, cropped from 0.08 of the area on, without blur.
+    config.evaluate.augmentation = ConfigDict(config.augment)
+    config.evaluate.augmentation.crop_scale = (0.08, 1.0)
+    config.evaluate.augmentation.blur = 0.0
 
 
 def sweep(scale: str = "paper") -> Iterator[dict[str, Any]]:

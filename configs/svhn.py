@@ -28,6 +28,12 @@ def get_config(scale: str = "paper") -> ConfigDict:
     config = wang_liu.paper("svhn_cropped", TRAINING_IMAGES)
     # Colours are normalised by CIFAR-10's mean and deviation, as in the code; the paper does not say.
     config.loss.temperature = 0.3
+    # Code: the readout's images are not flipped (digits), but coloured as those of the training.
+    config.evaluate.augmentation.flip = 0.0
+    config.evaluate.augmentation.jitter = 1.0
+    config.evaluate.augmentation.hue = 0.4
+    config.evaluate.augmentation.saturation = 0.4
+    config.evaluate.augmentation.grayscale = 0.2
     if scale == "views":
         wang_liu.in_batch(config, TRAINING_IMAGES)
     return config.lock()

@@ -63,6 +63,7 @@ def paper(name: str, num_images: int) -> ConfigDict:
     config.train.log_every = 50
     config.train.monitor_every = 5.0  # code: kNN each epoch; here of 5000 test images
     config.train.checkpoint_every = 10 * (num_images // BATCH_SIZE)  # ten epochs
+    config.evaluate.tsne = True  # paper: Figure 2
     _readout(config)
     return config
 
@@ -118,11 +119,14 @@ def _augmentation(config: ConfigDict) -> None:
 
 def _readout(config: ConfigDict) -> None:
     # Paper: SGD at rate 30 without weight decay, x0.2 after 40, 60 and 80 of 100 epochs. Code: batches of 256, momentum
-    # 0.9, pooled features of the backbone, of augmented images; here they are taken once, from the centre crop.
+    # 0.9, pooled features of the backbone in evaluation mode, of training images that are flipped and no more.
+    # Quick form: augment = False takes the features once, from the centre crop.
     config.evaluate.solver = "sgd"
-    config.evaluate.sgd_epochs = 100
+    config.evaluate.epochs = 100
     config.evaluate.sgd_learning_rate = 30.0
-    config.evaluate.sgd_batch_size = 256
+    config.evaluate.readout_batch_size = 256
+    config.evaluate.augment = True
+    config.evaluate.augmentation.flip = 0.5
     config.evaluate.features = "backbone"
     config.evaluate.standardize = False
     config.evaluate.neighbors = 200  # code

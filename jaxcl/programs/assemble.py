@@ -99,7 +99,8 @@ def check_names(config: ConfigDict) -> None:
         ("optimizer.schedule", SCHEDULES),
         ("candidates.kind", KINDS),
         ("evaluate.features", ("backbone", "projection")),
-        ("evaluate.solver", ("lbfgs", "sgd")),
+        ("evaluate.solver", ("lbfgs", "sgd", "adam")),
+        ("evaluate.readout", ("linear", "mlp")),
         ("candidates.initial", ("random", "encoded")),
         ("data.views", ("crops", "lab")),
         ("data.center", ("resize", "crop")),
@@ -201,12 +202,14 @@ def _check_images(config: ConfigDict, train: sources.Source) -> None:
             f"data.center 'crop' cannot cut {config.data.image_size} pixels out of images of "
             f"{train.image_shape[0]}x{train.image_shape[1]}; choose 'resize'"
         )
-    augment.check_augment(
-        train.image_shape,
-        size=config.data.image_size,
-        upsample=config.data.upscale,
-        **config.augment,
-    )
+    used = (config.augment, config.evaluate.augmentation)
+    for settings in used if config.evaluate.augment else used[:1]:
+        augment.check_augment(
+            train.image_shape,
+            size=config.data.image_size,
+            upsample=config.data.upscale,
+            **settings,
+        )
 
 
 def _check_streams(config: ConfigDict, train: sources.Source) -> None:
@@ -276,10 +279,14 @@ def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
 
 
 def make_views(
-    config: ConfigDict, count: int
+    config: ConfigDict, count: int, augmentation: ConfigDict | None = None
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
-    """(key, images, index) -> ``count`` random, normalised views of each image ``[b, v, h, w, c]``."""
-    settings, size, finish = dict(config.augment), config.data.image_size, _finish(config)
+    """(key, images, index) -> ``count`` random, normalised views of each image ``[b, v, h, w, c]``.
+
+    They are drawn as ``augmentation`` says; None for that of the training.
+    """
+    settings = dict(config.augment if augmentation is None else augmentation)
+    size, finish = config.data.image_size, _finish(config)
 
     def make(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
         return finish(views.several(key, images, index, num_views=count, size=size, **settings))

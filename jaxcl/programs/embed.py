@@ -29,13 +29,16 @@ class Embeddings(NamedTuple):
 _APPLY: dict[str, Callable] = {}
 
 
-def _apply(config: ConfigDict, mesh: jax.sharding.Mesh, views: int) -> Callable:
+def _apply(
+    config: ConfigDict, mesh: jax.sharding.Mesh, views: int, augmentation: ConfigDict
+) -> Callable:
     """The jitted forward pass, one for all cells of a grid."""
-    key = f"{config.model}{config.data}{config.augment}{views}{mesh.devices.tolist()}"
+    key = f"{config.model}{config.data}{augmentation}{views}{mesh.devices.tolist()}"
     if key not in _APPLY:
         model = assemble.model(config)
         many = jax.process_count() > 1
-        center, random = assemble.center(config), assemble.make_views(config, max(views, 1))
+        center = assemble.center(config)
+        random = assemble.make_views(config, max(views, 1), augmentation)
 
         def make(key, images, index):
             made = random(key, images, index) if views else center(images)[:, None]
@@ -63,6 +66,7 @@ def embed(
     *,
     views: int = 0,
     seed: int = 0,
+    augmentation: ConfigDict | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Embeddings:
     """Embed a split.
@@ -74,12 +78,14 @@ def embed(
       mesh: over which each batch is split.
       views: 0 for the evaluation's one central view; else that many random views of each image, interleaved.
       seed: of the random views.
+      augmentation: of the random views; None for that of the training.
       tick: told how many images are done.
 
     Returns:
       The embeddings of all images in order, ``views`` rows for each; the same on every process.
     """
-    apply, repeat = _apply(config, mesh, views), max(views, 1)
+    augmentation = config.augment if augmentation is None else augmentation
+    apply, repeat = _apply(config, mesh, views, augmentation), max(views, 1)
     key = sharding.place(jax.random.key(seed), mesh)
     backbone, projection, labels, done = [], [], [], 0
     batches = pipeline.ordered(

@@ -11,7 +11,7 @@ from jaxcl import sharding
 from jaxcl.data import pipeline, sources
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
-from jaxcl.programs import assemble, hosts, monitor, resident
+from jaxcl.programs import assemble, hosts, monitor, readouts, resident
 from jaxcl.programs import workdir as directory
 from jaxcl.programs.embed import embed
 from jaxcl.programs.initial import first_state, initial_variables, layout
@@ -106,6 +106,7 @@ def run(
 def check(config: ConfigDict) -> sources.Source:
     """Raise `ValueError` for any mistake that can be found before something compiles; the training images."""
     assemble.check_names(config)
+    readouts.check(config)
     train = assemble.source(config, config.data.train_split)
     assemble.check(config, train, jax.device_count())
     monitor.check(config)

@@ -123,7 +123,7 @@ def _first(config: ConfigDict, seen: set[str]) -> bool:
     """Whether this is the first cell with its data, encoder and seed; it alone probes the baselines."""
     plain = config.to_dict()
     key = json.dumps([plain["data"], plain["model"], plain["seed"], plain["evaluate"]])
-    if not config.evaluate.baselines or key in seen:
+    if key in seen:
         return False
     seen.add(key)
     return True

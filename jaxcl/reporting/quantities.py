@@ -9,9 +9,15 @@ from typing import Any
 
 Row = dict[str, Any]
 
-_SOLVER_ORDER = ("lbfgs", "sgd", "mlp", "knn")
+_SOLVER_ORDER = ("lbfgs", "sgd", "adam", "mlp", "knn")
 _FEATURE_ORDER = ("backbone", "projection", "pixels")
-SOLVER_NAMES = {"lbfgs": "linear (L-BFGS)", "sgd": "linear (SGD)", "mlp": "MLP", "knn": "kNN"}
+SOLVER_NAMES = {
+    "lbfgs": "linear (L-BFGS)",
+    "sgd": "linear (SGD)",
+    "adam": "linear (Adam)",
+    "mlp": "MLP",
+    "knn": "kNN",
+}
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,10 @@ class Readout:
 
     @staticmethod
     def of(row: Row) -> Readout:
+        hidden = row.get("readout") == "mlp"
         return Readout(
             features=str(row.get("features", "backbone")),
-            solver=str(row.get("solver", "lbfgs")),
+            solver="mlp" if hidden else str(row.get("solver", "lbfgs")),
             standardized=bool(row.get("standardized", False)),
         )
 

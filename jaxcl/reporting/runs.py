@@ -37,6 +37,7 @@ ROW_KEY = (
     "features",
     "standardized",
     "solver",
+    "readout",
     "split",
 )
 
@@ -159,7 +160,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _key(row: Row) -> str:
-    return json.dumps([row.get(name) for name in ROW_KEY], sort_keys=True)
+    named = {"readout": "linear", **row}  # as rows were before there were others
+    return json.dumps([named.get(name) for name in ROW_KEY], sort_keys=True)
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -61,6 +61,18 @@ def nothing_compiles(request, monkeypatch):
             {"train.monitor_every": 1.0, "train.monitor_images": 1},
             "train.monitor_images must be at least 2, got 1",
         ),
+        ({"evaluate.solver": "sdg"}, "unknown evaluate.solver 'sdg'; did you mean 'sgd'"),
+        ({"evaluate.readout": "mlp"}, "'mlp' is not convex .*; choose sgd or adam"),
+        ({"evaluate.augment": True}, "evaluate.augment makes new features for each epoch"),
+        ({"evaluate.epochs": 0}, "evaluate.epochs must be at least 1, got 0"),
+        (
+            {
+                "evaluate.solver": "sgd",
+                "evaluate.augment": True,
+                "evaluate.augmentation.flip": 2.0,
+            },
+            "flip",
+        ),
         ({"data.upscale": False}, "size 16 is larger than the images, which are 8x8"),
         ({"augment.jitter": 0.8, "augment.hue": 0.1}, "need colour images"),
         ({"augment.grayscale": 0.2}, "need colour images"),

@@ -71,7 +71,7 @@ def cells(tmp_path_factory) -> dict[int, pathlib.Path]:
     root, found = tmp_path_factory.mktemp("processes"), {}
     for processes in (1, 2, 4):
         workdir = root / str(processes)
-        overrides = flags({**SHORT, "evaluate.baselines": False})
+        overrides = flags({**SHORT, "evaluate.untrained": False, "evaluate.pixels": False})
         command = ("sweep", "--cell=0", f"--workdir={workdir}", *overrides)
         done = launch(processes, 4 // processes, *command)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -113,7 +113,9 @@ def test_a_run_goes_on_with_another_number_of_processes_within_rounding(cells, t
     workdir = tmp_path / "run"
     shutil.copytree(cells[2], workdir)
     shutil.rmtree(workdir / "checkpoints" / "20")
-    overrides = flags({**SHORT, "evaluate.baselines": False, "loss.temperature": 0.05})
+    overrides = flags(
+        {**SHORT, "evaluate.untrained": False, "evaluate.pixels": False, "loss.temperature": 0.05}
+    )
     done = launch(1, 4, "pretrain", f"--workdir={workdir}", *overrides)
     assert done.returncode == 0 and "at step 10 of 20" in done.stdout, done.stdout + done.stderr
     for a, b in zip(arrays(cells[1], 20), arrays(workdir, 20), strict=True):
