@@ -169,12 +169,14 @@ class Peers:
         os._exit(code)
 
     def _leave(self, code: int, reason: str) -> NoReturn:
-        self._journal.explained()
         print(
             f"process {self._index}: {reason}, at step {self._step}. The same command resumes from the last "
             f"checkpoint: {self._command}",
             file=sys.stderr,
+            flush=True,
         )
+        # Not before the line is out: jax may abort this process at any moment, and then the supervisor explains.
+        self._journal.explained()
         self._exit(code)
 
     # The two threads.

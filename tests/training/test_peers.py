@@ -168,3 +168,17 @@ def test_sigterm_is_a_request_within_the_loop_only():
         assert one.requested()
         assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_end_counts_as_explained_only_once_the_line_is_out(monkeypatch, capsys):
+    """JAX may abort the process between the two, and then it is the supervisor who has to speak."""
+    seen = []
+
+    class Journal(Notes):
+        def explained(self):
+            seen.append(capsys.readouterr().err)
+
+    monkeypatch.setattr(Peers, "_exit", lambda self, code: seen.append(code))
+    Peers(Memory(), 1, 2, Journal(), "again", 1.0)._leave(module.LOST, "process 0 is lost")
+    assert seen[1] == module.LOST
+    assert "process 1: process 0 is lost, at step 0" in seen[0] and "checkpoint: again" in seen[0]
