@@ -4,7 +4,7 @@ Paddings, BatchNorm constants and the place of the stride (the 3x3 convolution o
 torchvision, so that weights can be exchanged with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,9 @@ def _conv(features: int, size: int, stride: int, dtype: jnp.dtype, name: str | N
     )
 
 
-def _norm(train: bool, dtype: jnp.dtype, groups: int):
-    return partial(BatchNorm, not train, momentum=0.9, epsilon=1e-5, dtype=dtype, groups=groups)
+def _norm(train: bool, dtype: jnp.dtype, groups: int) -> Callable[..., Any]:
+    kind: Any = BatchNorm  # its constructor is Linen's doing, which type checkers do not see
+    return partial(kind, not train, momentum=0.9, epsilon=1e-5, dtype=dtype, groups=groups)
 
 
 class BasicBlock(nn.Module):
