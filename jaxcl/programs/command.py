@@ -32,11 +32,14 @@ def run(
     if arguments.program in ("report", "claims"):
         return _summarize(arguments)
     # Imported before a process joins the others: loading libraries can keep it from giving signs of life.
+    from absl import logging
     from jax.errors import JaxRuntimeError
 
     from jaxcl.programs import hosts, sweep  # noqa: F401
     from jaxcl.training.loop import NonFiniteLoss, Preempted
 
+    # Orbax logs, with a stack, the errors of background writes that `Checkpoints` raises in a line.
+    logging.set_verbosity(logging.FATAL)
     peers = None
     try:
         if arguments.multihost:
