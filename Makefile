@@ -10,7 +10,7 @@ VENV ?= $(if $(filter command,$(origin PYTHON)),.venv-$(VERSION),.venv)
 RUN := $(VENV)/bin/python
 DEMO ?= runs/demo
 
-.PHONY: demo test test-all test-hosts lint types check clean
+.PHONY: demo test test-all test-hosts plans lint types check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/ready: setup.cfg pyproject.toml
@@ -31,6 +31,18 @@ test-all: $(VENV)/ready
 
 test-hosts: $(VENV)/ready
 	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py
+
+# docs/plan.md anew; needs `pip install -e '.[plan]'` and, on two cores, hours.
+PLANS ?= runs/plans
+TOPOLOGIES ?= v5e:2x4 v5e:8x8 v5e:16x16 v4:4x4x4 v5p:4x4x4 v6e:8x8
+plans: $(VENV)/ready
+	for topology in $(TOPOLOGIES); do \
+	  for run in cifar10.py:views,4096 cifar10.py:views,65536 imagenet100.py,4096; do \
+	    $(RUN) main.py plan --config=configs/$${run%,*} --config.train.batch_size=$${run#*,} \
+	      --topology=$$topology --workdir=$(PLANS) || exit 1; \
+	  done; \
+	done
+	cp $(PLANS)/plan.md docs/plan.md
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
