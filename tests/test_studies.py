@@ -106,6 +106,18 @@ def test_two_streams_are_probed_together_and_measured_apart(colours, tmp_path):
     assert 0 <= row["alignment"] <= 2 + 1e-6 and -4 <= row["uniformity"] <= 0
 
 
+def test_the_pairs_of_a_decoupled_run_are_measured_in_batches_of_its_size(colours, tmp_path):
+    config = small("decoupled.py:cpu", colours, **{"train.batch_size": 8})
+    pretrain.run(config, tmp_path / "run")
+    row = analyze.run(config, tmp_path / "run")
+    with np.load(tmp_path / "run/analysis.npz") as arrays:
+        q, norms = arrays["pair_multipliers"], arrays["pair_decoupled_norms"]
+        order = np.argsort(arrays["pair_positive_similarities"], kind="stable")
+    assert row["pair_batch_size"] == 8 and q.shape == (2 * 16,)
+    assert row["pair_coupled_norms"][0] == pytest.approx((q * norms)[order[:8]].mean())
+    assert row["pair_multipliers"][-1] == pytest.approx(q[order[-8:]].mean())
+
+
 def test_a_normalizer_of_the_first_batch_stays_and_is_saved(colours, tmp_path):
     changes = {"loss.name": "nce", "loss.normalizer": "first", "train.checkpoint_every": 1}
     config = small("cmc_losses.py:cpu", colours, **changes)

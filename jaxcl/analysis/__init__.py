@@ -1,6 +1,7 @@
 """The laboratory of the losses: ``jax.grad`` applied to a loss that is handed in.
 
 ``gradients`` differentiates, ``streamed`` does so where the similarity matrix does not fit,
+``pairs`` measures what decoupling changes,
 ``closed_form`` holds the formulas of the papers that the gradients must agree with, ``theory`` the
 curves that need no model, and ``examination`` the verdict on a loss. None knows a model or a file.
 """
@@ -15,6 +16,7 @@ from jaxcl.analysis.gradients import (
     similarity_gradients,
     temperature_gradients,
 )
+from jaxcl.analysis.pairs import PairGradients, pair_gradients
 from jaxcl.analysis.streamed import PenaltyStatistics, penalty_statistics
 from jaxcl.analysis.theory import (
     coupling_distribution,
@@ -28,6 +30,7 @@ __all__ = [
     "PROPERTIES",
     "EmbeddingGradients",
     "Examination",
+    "PairGradients",
     "PenaltyStatistics",
     "Verdict",
     "coupling",
@@ -37,6 +40,7 @@ __all__ = [
     "examine",
     "gap_curves",
     "gradient_ratios",
+    "pair_gradients",
     "penalty_entropy",
     "penalty_statistics",
     "relative_penalties",

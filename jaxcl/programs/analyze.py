@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxcl import metrics
-from jaxcl.analysis import penalty_statistics
+from jaxcl.analysis import pair_gradients, penalty_statistics
 from jaxcl.losses import contrastive, normalize
 from jaxcl.programs import assemble, frozen, hosts, identity
 from jaxcl.programs import workdir as directory
@@ -65,6 +65,15 @@ def run(
         num_classes=test.num_classes,
         temperature=config.loss.temperature,
     )
+    about = {}
+    if config.candidates.kind == "batch":
+        pairs = pair_gradients(
+            views,
+            temperature=config.loss.temperature,
+            batch_size=min(config.train.batch_size, count),
+        )
+        measured |= {f"pair_{name}": values for name, values in pairs._asdict().items()}
+        about = {"pair_batch_size": min(config.train.batch_size, count)}
     arrays = {name: np.asarray(value) for name, value in measured.items()}
     if hosts.first():
         kept: dict[str, Any] = {name: value for name, value in arrays.items() if value.ndim}
@@ -80,6 +89,7 @@ def run(
         "features": "projection",
         "split": config.data.test_split,
         "count": count,
+        **about,
         **summarize(arrays),
     }
     directory.append_rows(workdir, [row])
@@ -139,7 +149,24 @@ def summarize(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
             "penalty_effective_negatives": float(np.exp(arrays["penalty_entropy"]).mean()),
             "penalty_top1": float(arrays["relative_penalty_top"][:, 0].mean()),
         }
+    if "pair_multipliers" in arrays:
+        summary |= _quarters(arrays)
     return summary
+
+
+def _quarters(arrays: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """Means over the quarters of the pairs by their similarity, the hardest (least similar) first."""
+    order = np.argsort(arrays["pair_positive_similarities"], kind="stable")
+    q, norms = arrays["pair_multipliers"], arrays["pair_decoupled_norms"]
+    values = {
+        "pair_multipliers": q,
+        "pair_decoupled_norms": norms,
+        "pair_coupled_norms": q * norms,
+    }
+    return {
+        name: [float(part.mean()) for part in np.array_split(value[order], 4)]
+        for name, value in values.items()
+    }
 
 
 def measure(

@@ -12,6 +12,7 @@ from jaxcl.reporting.figures import (
     Picture,
     batches,
     batches_over_training,
+    pairs,
     planes,
     samples,
     streams,
@@ -121,6 +122,7 @@ def _of_batches(group: BatchStudy) -> Block:
         batch_tables(group),
         {
             "Behaviour by batch size": [partial(draw, group) for draw in by_size],
+            "The mechanism, pair by pair": [partial(pairs.pair_figure, group)],
             "Training": [partial(draw, group) for draw in over_time],
         },
     )
@@ -145,7 +147,10 @@ def _of_study(study: Study) -> Block:
             ],
             "Local separation": [partial(_given, picture) for picture in separation],
             "Embeddings": [partial(draw, study) for draw in maps],
-            "Training": [partial(training.loss_curve_figure, study)],
+            "Training": [
+                partial(training.learning_curve_figure, study),
+                partial(training.loss_curve_figure, study),
+            ],
         },
     )
 

@@ -106,10 +106,10 @@ def _gap(row: Row) -> Any:
     return None
 
 
-def _of_stream(number: int) -> Callable[[Row], Any]:
+def _of_list(name: str, number: int, sign: float = 1.0) -> Callable[[Row], Any]:
     def read(row: Row) -> Any:
-        values = row.get("uniformity_of_streams") or []
-        return -values[number] if len(values) > number else None
+        values = row.get(name) or []
+        return sign * values[number] if len(values) > max(number, 0) else None
 
     return read
 
@@ -134,8 +134,12 @@ EFFECTIVE = Quantity(
 TOP = Quantity("penalty_top1", "largest penalty", lambda row: row.get("penalty_top1"), 3)
 # Of the two streams of lightness and colour, each by itself.
 STREAMS = (
-    Quantity("minus_uniformity_first", "−uniformity, L", _of_stream(0), 3),
-    Quantity("minus_uniformity_second", "−uniformity, ab", _of_stream(1), 3),
+    Quantity(
+        "minus_uniformity_first", "−uniformity, L", _of_list("uniformity_of_streams", 0, -1), 3
+    ),
+    Quantity(
+        "minus_uniformity_second", "−uniformity, ab", _of_list("uniformity_of_streams", 1, -1), 3
+    ),
 )
 
 ANALYSIS = (
@@ -148,6 +152,17 @@ ANALYSIS = (
     ENTROPY,
     EFFECTIVE,
     TOP,
+)
+
+# Of pairs of two views in a batch: the hardest and the easiest quarter by their similarity.
+PAIRS = tuple(
+    Quantity(f"pair_{name}_{which}", f"{title}, {which} pairs", _of_list(f"pair_{name}", place), 3)
+    for name, title in (
+        ("multipliers", "q_B"),
+        ("coupled_norms", "gradient × q_B"),
+        ("decoupled_norms", "gradient"),
+    )
+    for which, place in (("hard", 0), ("easy", -1))
 )
 
 # Of the training log. The multiplier q_B is that of Yeh et al. (2022), averaged over the training.

@@ -16,6 +16,7 @@ from jaxcl.reporting.names import dataset_order
 from jaxcl.reporting.quantities import (
     ANALYSIS,
     NEED_TEMPERATURE,
+    PAIRS,
     STREAMS,
     TRAINING,
     Readout,
@@ -31,6 +32,7 @@ _NOT_SETTINGS = (
     "evaluate.",
     "data.data_dir",
     "train.log_every",
+    "train.monitor_",
     "train.checkpoint_every",
     "train.keep",
 )
@@ -126,7 +128,7 @@ def _add(study: Study, run: Run, row: Row, several: bool) -> None:
     if readout is not None:
         cell.record(readout, seed, _number(row.get("accuracy")), step)
     elif row.get("program") == "analyze":
-        for quantity in (*ANALYSIS, *STREAMS):
+        for quantity in (*ANALYSIS, *STREAMS, *PAIRS):
             if key.temperature is not None or quantity not in NEED_TEMPERATURE:
                 cell.record(quantity, seed, quantity.value(row), step)
     elif row.get("program") == "pretrain":

@@ -19,6 +19,7 @@ from jaxcl.reporting.quantities import (
     GAP,
     MINUS_UNIFORMITY,
     NEAREST,
+    PAIRS,
     POSITIVE,
     STREAMS,
     TOLERANCE,
@@ -194,7 +195,7 @@ def markdown(tables: Sequence[Table]) -> str:
 def csv_text(studies: Sequence[Study]) -> str:
     """One line per cell: mean, std and n of every quantity, accuracies as fractions."""
     readouts = sorted({readout for study in studies for readout in study.readouts})
-    extra = [q for q in (*STREAMS, *TRAINING) if measured(studies, [q])]
+    extra = [q for q in (*STREAMS, *PAIRS, *TRAINING) if measured(studies, [q])]
     quantities: list[Measured] = [*readouts, *ANALYSIS, *extra]
     header = ["study", "dataset", "candidates", "model", "loss", "temperature"]
     header += [f"{q.name}_{part}" for q in quantities for part in ("mean", "std", "n")]

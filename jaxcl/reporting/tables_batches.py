@@ -14,6 +14,7 @@ from jaxcl.reporting.quantities import (
     MULTIPLIER,
     MULTIPLIER_LOW,
     NEAREST,
+    PAIRS,
     POSITIVE,
     TOLERANCE,
     Readout,
@@ -43,6 +44,14 @@ def batch_tables(study: BatchStudy) -> list[Table]:
     if geometry:
         note = "Cosine similarities of test images; exp(H): effective number of negatives."
         tables.append(_table(study, geometry, "Geometry by batch size", note))
+    if pairs := measured(members, PAIRS):
+        note = (
+            "Pairs of two views of test images, in batches as in training (at most as many as were "
+            "measured); the hardest and the easiest quarter by the similarity of the two views. "
+            "Gradient: norm of the decoupled loss's gradient by the anchor as a vector that may "
+            "move freely, at the temperature of the run; × q_B: that of NT-Xent."
+        )
+        tables.append(_table(study, pairs, "Hard and easy pairs by batch size", note))
     return [*tables, *_baselines(study)]
 
 

@@ -36,7 +36,22 @@ def write_decoupled_run(
     _write_settings(folder, dataset, loss, 0.1, "batch", seed, batch_size)
     identity = _identity(dataset, loss, 0.1, "batch", seed, batch_size)
     rows = _probes(identity, accuracy, baselines=batch_size == 32)
-    write_lines(folder / "rows.jsonl", [*rows, _analysis(identity, 2.5, 0.5, random)])
+    pairs = np.clip(random.normal(0.6, 0.2, 300), -1, 1)
+    damping = 1 / (1 + np.exp(8 * (pairs - 0.2 - 0.12 * size)))
+    quarters = [float(part.mean()) for part in np.array_split(np.sort(damping)[::-1], 4)]
+    analysis = _analysis(identity, 2.5, 0.5, random) | {
+        "pair_batch_size": batch_size,
+        "pair_multipliers": quarters,
+        "pair_coupled_norms": [7 * q for q in quarters],
+        "pair_decoupled_norms": [8.0, 7.0, 6.0, 5.0],
+    }
+    write_lines(folder / "rows.jsonl", [*rows, analysis])
+    np.savez(
+        folder / "analysis.npz",
+        pair_positive_similarities=pairs.astype(np.float32),
+        pair_multipliers=damping.astype(np.float32),
+        pair_decoupled_norms=(9 - 4 * pairs).astype(np.float32),
+    )
     steps = max(4, 4096 // batch_size)
     log = []
     for step in range(steps):

@@ -8,7 +8,7 @@ import pytest
 
 from jaxcl.reporting.batches import BatchStudy, batch_studies
 from jaxcl.reporting.claims_batches import CLAIMS
-from jaxcl.reporting.figures import batches, batches_over_training
+from jaxcl.reporting.figures import batches, batches_over_training, pairs
 from jaxcl.reporting.quantities import MULTIPLIER
 from jaxcl.reporting.runs import collect_runs
 from jaxcl.reporting.studies import build_studies
@@ -24,6 +24,7 @@ DRAWINGS = (
     batches_over_training.multiplier_history_figure,
     batches_over_training.learning_curve_figure,
     batches_over_training.batch_loss_figure,
+    pairs.pair_figure,
 )
 
 
@@ -156,3 +157,23 @@ def test_what_the_monitor_logs_of_a_step_joins_what_the_loop_logged(tmp_path: Pa
     (run,) = collect_runs(tmp_path)
     last = run.metrics[-1]
     assert folder.is_dir() and {"loss", "knn_accuracy"} <= set(last)
+
+
+def test_the_coupled_loss_is_drawn_with_its_multiplier_and_without(tmp_path: Path) -> None:
+    for size in (32, 64):
+        write_decoupled_run(tmp_path, "nt_xent", size, 0)
+    (group,) = groups_below(tmp_path)
+    picture = pairs.pair_figure(group)
+    assert picture is not None
+    damped, plain = (line.get_ydata() for line in picture.figure.axes[0].get_lines()[:2])
+    arrays = group.members[32].runs[0].analysis
+    order = np.argsort(arrays["pair_positive_similarities"])
+    norms, q = arrays["pair_decoupled_norms"][order], arrays["pair_multipliers"][order]
+    assert plain[0] == pytest.approx(norms[:25].mean(), rel=1e-5)
+    assert damped[-1] == pytest.approx((q * norms)[-25:].mean(), rel=1e-5)
+
+
+def test_hard_and_easy_pairs_stand_in_the_tables(group: BatchStudy) -> None:
+    table = next(table for table in batch_tables(group) if table.title.startswith("Hard and easy"))
+    assert table.columns[3:5] == ("q_B, hard pairs", "q_B, easy pairs")
+    assert table.rows[0][7:9] == ("8.000 ± 0.000", "5.000 ± 0.000")

@@ -1,5 +1,6 @@
 """Figures: what they show, that nothing is cut off, that files repeat byte for byte."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,20 @@ def test_loss_curves_have_a_line_for_each_run(study: Study) -> None:
     # Three temperatures, two seeds, and three empty lines for the legend.
     assert len(picture.figure.axes[0].get_lines()) == 9
     assert outside(picture.figure) == []
+
+
+def test_learning_curves_show_what_the_monitor_logged(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "contrastive", 0.1, 0, arrays=False)
+    (study,) = build_studies(collect_runs(tmp_path))
+    assert training.learning_curve_figure(study) is None
+    with (folder / "metrics.jsonl").open("a") as file:
+        for step, accuracy in ((20, 0.3), (40, 0.5)):
+            line = {"step": step, "epoch": step / 15, "knn_accuracy": accuracy}
+            file.write("\n" + json.dumps(line))
+    (study,) = build_studies(collect_runs(tmp_path))
+    picture = training.learning_curve_figure(study)
+    assert picture is not None
+    np.testing.assert_allclose(picture.figure.axes[0].get_lines()[0].get_ydata(), [30, 50])
 
 
 def test_theory_is_drawn_from_its_arrays_and_not_at_all_without_them(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from matplotlib.colors import PowerNorm
 from jaxcl.reporting import paper
 from jaxcl.reporting.batches import BatchStudy
 from jaxcl.reporting.figures.picture import Picture
+from jaxcl.reporting.figures.training import curve
 from jaxcl.reporting.names import dataset_title, loss_title, seed_words
 from jaxcl.reporting.runs import Run
 from jaxcl.reporting.style import POSITIVE_COLOUR, WIDE, loss_style, new_figure, paper_style
@@ -97,7 +98,7 @@ def _over_training(
 ) -> Picture | None:
     curves = {
         (loss, size): [
-            c for run in _runs(study, loss, size) if (c := _curve(run, field)) is not None
+            c for run in _runs(study, loss, size) if (c := curve(run, field, _POINTS)) is not None
         ]
         for loss in study.losses
         for size in study.sizes
@@ -180,19 +181,6 @@ def _history(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray, np.ndarray] |
         )
     epochs, shares, means = (np.mean(parts, axis=0) for parts in zip(*each, strict=True))
     return epochs, shares, means
-
-
-def _curve(run: Run, field: str) -> tuple[np.ndarray, np.ndarray] | None:
-    pairs = [
-        (line["epoch"], line[field])
-        for line in run.metrics
-        if isinstance(line.get("epoch"), int | float) and isinstance(line.get(field), int | float)
-    ]
-    if len(pairs) < 2:
-        return None
-    blocks = np.array_split(np.array(pairs, dtype=float), min(_POINTS, len(pairs)))
-    means = np.array([block.mean(axis=0) for block in blocks])
-    return means[:, 0], means[:, 1]
 
 
 def _runs(study: BatchStudy, loss: str, size: int) -> list[Run]:
