@@ -146,7 +146,7 @@ def test_separation_has_a_panel_for_each_temperature_and_medians_of_all_seeds(
 def test_the_map_shows_the_points_of_the_run_coloured_by_class(tmp_path: Path) -> None:
     folder = write_run(tmp_path, "contrastive", 0.07, 0, arrays=False)
     points = np.random.default_rng(0).normal(size=(30, 2))
-    np.savez(folder / "embeddings.npz", tsne=points, labels=np.arange(30) % 3)
+    np.savez(folder / "embeddings.npz", tsne=points, labels=np.arange(50) % 3)
     (study,) = build_studies(collect_runs(tmp_path))
     picture = samples.map_figure(study)
     assert picture is not None

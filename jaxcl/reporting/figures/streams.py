@@ -72,7 +72,7 @@ def circle_figure(study: Study) -> Picture | None:
             axes_of[1, column].set_aspect("equal", adjustable="box")
             axes_of[1, column].set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
             axes_of[0, column].set_title(loss_title(panel.key.loss), loc="left")
-        class_legend(figure, [panel.run.embeddings["labels"] for panel in panels])
+        class_legend(figure, [_labels(panel) for panel in panels])
     return Picture(
         name=f"circle-{study.slug}",
         title="Embeddings in two dimensions",
@@ -97,6 +97,11 @@ def _panels(study: Study, source: str, name: str) -> list[_Panel]:
                 found.append(_Panel(key, run, arrays[name]))
                 break
     return found
+
+
+def _labels(panel: _Panel) -> np.ndarray:
+    """Of the images that are mapped, which are the first."""
+    return panel.run.embeddings["labels"][: len(panel.values)]
 
 
 def _histogram(axes: Axes, distances: np.ndarray, edges: np.ndarray) -> None:
