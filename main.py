@@ -20,6 +20,7 @@ PROGRAMS = {
     "claims": "the paper's claims, each with its verdict on the runs below --workdir",
     "verify": "the sharded step against one device's, before a long run",
     "plan": "the train step compiled for a pod that is not here: memory, communication, an estimate",
+    "export": "the weights of a checkpoint as a safetensors file",
     "prepare": "download and prepare a data set of TensorFlow Datasets",
 }
 
@@ -50,7 +51,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         help="move a run of another config aside instead of refusing",
     )
     parser.add_argument(
-        "--step", type=int, help="probe, analyze: the checkpoint (default: the last)"
+        "--step", type=int, help="probe, analyze, export: the checkpoint (default: the last)"
     )
     parser.add_argument("--list", action="store_true", help="sweep: print the cells and stop")
     parser.add_argument("--cell", type=int, metavar="I", help="sweep: run only this cell")
@@ -93,6 +94,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         metavar="TEXT",
         help="report --publish: the command that made the runs (default: as published before)",
     )
+    parser.add_argument("--output", metavar="FILE.safetensors", help="export: where to")
     parser.add_argument("--dataset", metavar="NAME", help="prepare: a data set of TFDS")
     parser.add_argument("--data_dir", metavar="DIRECTORY", help="prepare: where to")
     parsed, rest = parser.parse_known_args(argv)
@@ -122,6 +124,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         parser.error("--publish and --command go with report")
     if parsed.command and not parsed.publish:
         parser.error("--command goes with --publish")
+    if (parsed.program == "export") != bool(parsed.output):
+        parser.error("export needs --output, and --output goes with export")
     if parsed.program == "prepare" and not parsed.dataset:
         parser.error("prepare needs --dataset")
     if problem := multihost_mistake(parsed):

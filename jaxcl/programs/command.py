@@ -109,6 +109,13 @@ def _dispatch(
         prepare.run(arguments.dataset, arguments.data_dir)
         return 0
     workdir = pathlib.Path(arguments.workdir) if arguments.workdir else pathlib.Path()
+    if program == "export":
+        from jaxcl.programs import export
+
+        path = export.run(workdir, arguments.output, step=arguments.step)
+        if hosts.first():
+            print(path)
+        return 0
     if arguments.embeddings:
         from jaxcl.programs import features
 
