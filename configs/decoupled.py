@@ -11,7 +11,9 @@ see the same number of images.
 Command: ``python main.py sweep --config=configs/decoupled.py:cpu --workdir=runs/decoupled``; another
 set by ``--config.data.name=cifar100``. q_B, by which NT-Xent damps the gradient of each anchor, is in
 ``metrics.jsonl``: its mean, the share below 0.1 and a histogram of 20 bins, every ``train.log_every``
-steps.
+steps; kNN accuracy every ``train.monitor_every`` epochs. The report puts the batch sizes side by side:
+accuracy and q_B against the batch, q_B over the training, learning curves, gradients of hard and easy
+pairs, the published numbers and the verdicts.
 """
 
 from collections.abc import Iterator
@@ -57,6 +59,7 @@ def get_config(scale: str = "resnet18") -> ConfigDict:
     config.train.epochs = 100.0
     config.train.log_every = 50
     config.train.log_multiplier = True
+    config.train.monitor_every = 5.0  # learning curves by kNN
     config.train.checkpoint_every = 2000
     config.evaluate.neighbors = 200
     config.evaluate.knn_temperature = 0.1  # that of the loss
@@ -82,6 +85,7 @@ def _cpu(config: ConfigDict) -> None:
     config.model.batch_norm = True
     config.augment.crop_scale = (0.2, 1.0)
     config.train.epochs = 5.0
+    config.train.monitor_every = 1.0
 
 
 def sweep(scale: str = "resnet18") -> Iterator[dict[str, Any]]:

@@ -127,6 +127,7 @@ def get_config() -> ConfigDict:
     train.microbatches = 1
     train.remat = False  # ResNets: compute each block again for its gradient instead of keeping it
     train.chunk = 256  # anchors of a device at a time, where similarities are streamed
+    train.tensorboard = False  # whether metrics also go to tensorboard/ (extra [tensorboard])
     train.checkpoint_every = 200  # steps
     train.keep = 2  # checkpoints
 

@@ -1,5 +1,6 @@
 """Pretrain one configuration; started again on the same directory, go on where it stopped."""
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -17,7 +18,7 @@ from jaxcl.programs.embed import embed
 from jaxcl.programs.initial import first_state, initial_variables, layout
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
-from jaxcl.training.log import Console, MetricsFile
+from jaxcl.training.log import Console, Metrics, open_metrics, require_tensorboard
 from jaxcl.training.loop import train as run_loop
 from jaxcl.training.peers import Stop
 from jaxcl.training.state import TrainState, from_items, to_items
@@ -81,32 +82,44 @@ def run(
                 process_count=jax.process_count(),
                 with_images=not resident.on_devices(config, train),
             )
-            run_loop(
-                assemble.step(config, train, mesh),
-                state,
-                batches,
-                sharding.place(assemble.hyper(config), mesh),
-                resident.build_feed(config, train, mesh),
-                start=start,
-                num_steps=steps,
-                batch_size=config.train.batch_size,
-                steps_per_epoch=per_epoch,
-                log_every=config.train.log_every,
-                checkpoint_every=config.train.checkpoint_every,
-                checkpoints=checkpoints,
-                metrics=MetricsFile(workdir / "metrics.jsonl", start) if hosts.first() else None,
-                console=console,
-                stop=stop,
-                monitor=monitor.build_monitor(config, mesh) if look_every else None,
-                monitor_every=look_every,
-            )
+            with _metrics(config, workdir, start) as metrics:
+                run_loop(
+                    assemble.step(config, train, mesh),
+                    state,
+                    batches,
+                    sharding.place(assemble.hyper(config), mesh),
+                    resident.build_feed(config, train, mesh),
+                    start=start,
+                    num_steps=steps,
+                    batch_size=config.train.batch_size,
+                    steps_per_epoch=per_epoch,
+                    log_every=config.train.log_every,
+                    checkpoint_every=config.train.checkpoint_every,
+                    checkpoints=checkpoints,
+                    metrics=metrics,
+                    console=console,
+                    stop=stop,
+                    monitor=monitor.build_monitor(config, mesh) if look_every else None,
+                    monitor_every=look_every,
+                )
     return {"step": steps, "resumed_from": start}
+
+
+def _metrics(
+    config: ConfigDict, workdir: pathlib.Path, start: int
+) -> contextlib.AbstractContextManager[Metrics | None]:
+    """Where the first process writes metrics; the others write none."""
+    if not hosts.first():
+        return contextlib.nullcontext()
+    return open_metrics(workdir, start, tensorboard=config.train.tensorboard)
 
 
 def check(config: ConfigDict) -> sources.Source:
     """Raise `ValueError` for any mistake that can be found before something compiles; the training images."""
     assemble.check_names(config)
     readouts.check(config)
+    if config.train.tensorboard:
+        require_tensorboard()
     train = assemble.source(config, config.data.train_split)
     assemble.check(config, train, jax.device_count())
     monitor.check(config)

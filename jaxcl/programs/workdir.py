@@ -18,7 +18,7 @@ from jaxcl.programs import hosts
 from jaxcl.training.log import read_lines
 
 # What may change between two programs on one run, because no number of its training does with it.
-EVALUATION = ("evaluate.", "data.resident", "train.monitor")
+EVALUATION = ("evaluate.", "data.resident", "train.monitor", "train.tensorboard")
 
 
 def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = False) -> bool:

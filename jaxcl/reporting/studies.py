@@ -31,8 +31,10 @@ _NOT_SETTINGS = (
     "loss.",
     "evaluate.",
     "data.data_dir",
+    "data.resident",
     "train.log_every",
     "train.monitor_",
+    "train.tensorboard",
     "train.checkpoint_every",
     "train.keep",
 )

@@ -1,10 +1,12 @@
-"""Metrics as JSON lines, and what a person sees of a run: a bar on a terminal, plain lines anywhere else."""
+"""Metrics as JSON lines and for TensorBoard, and what a person sees: a bar on a terminal, plain lines anywhere else."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import rich.console
@@ -44,6 +46,89 @@ class MetricsFile:
         """Append one line."""
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class Metrics(Protocol):
+    """Where a loop writes what it measured."""
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Keep one row: ``step`` and named values."""
+
+
+class _Several:
+    """The same rows for several writers."""
+
+    def __init__(self, *writers: Metrics):
+        self._writers = writers
+
+    def write(self, row: dict[str, Any]) -> None:
+        for writer in self._writers:
+            writer.write(row)
+
+
+class TensorBoard:
+    """Event files for TensorBoard, without TensorFlow.
+
+    Args:
+      folder: of the event files; a new one for each start of the run.
+      resume_step: steps already taken; TensorBoard forgets what a killed run wrote beyond it.
+    """
+
+    def __init__(self, folder: pathlib.Path, resume_step: int = 0):
+        require_tensorboard()
+        import tensorboardX
+
+        self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=resume_step + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Numbers as scalars; lists as histograms of bins of equal width in [0, 1]."""
+        step = row["step"]
+        for name, value in row.items():
+            if isinstance(value, list):
+                self._histogram(name, value, step)
+            elif name != "step":
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
+    def _histogram(self, name: str, shares: list[float], step: int) -> None:
+        count = len(shares)
+        middles = [(i + 0.5) / count for i in range(count)]
+        total = sum(share * x for share, x in zip(shares, middles, strict=True))
+        squares = sum(share * x * x for share, x in zip(shares, middles, strict=True))
+        limits = [(i + 1) / count for i in range(count)]
+        self._writer.add_histogram_raw(
+            name, 0.0, 1.0, sum(shares), total, squares, limits, shares, step
+        )
+
+
+def require_tensorboard() -> None:
+    """Raise `ValueError` if event files cannot be written here."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        raise ValueError(
+            "train.tensorboard is True and tensorboardX is not installed; "
+            "pip install 'jaxcl[tensorboard]' brings it, --config.train.tensorboard=False does without"
+        )
+
+
+@contextlib.contextmanager
+def open_metrics(folder: pathlib.Path, resume_step: int, *, tensorboard: bool) -> Iterator[Metrics]:
+    """``metrics.jsonl`` of a run and, if wished, ``tensorboard/`` beside it.
+
+    Args:
+      folder: the run directory.
+      resume_step: steps already taken.
+      tensorboard: whether event files are written too.
+    """
+    lines = MetricsFile(folder / "metrics.jsonl", resume_step)
+    if not tensorboard:
+        yield lines
+        return
+    with contextlib.closing(TensorBoard(folder / "tensorboard", resume_step)) as events:
+        yield _Several(lines, events)
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

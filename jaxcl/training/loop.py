@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxcl.training.checkpoint import Checkpoints
 from jaxcl.training.feed import Feed
-from jaxcl.training.log import Console, MetricsFile, Progress
+from jaxcl.training.log import Console, Metrics, Progress
 from jaxcl.training.peers import Stop
 from jaxcl.training.state import Hyper, TrainState, to_items
 from jaxcl.training.step import Step
@@ -82,7 +82,7 @@ def train(
     log_every: int,
     checkpoint_every: int,
     checkpoints: Checkpoints,
-    metrics: MetricsFile | None,
+    metrics: Metrics | None,
     console: Console,
     stop: Stop | None = None,
     monitor: Callable[[TrainState], dict[str, float]] | None = None,
