@@ -33,7 +33,7 @@ test-hosts: $(VENV)/ready
 	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py
 
 # docs/plan.md anew; needs `pip install -e '.[plan]'` and, on two cores, hours.
-PLANS ?= runs/plans
+PLANS ?= docs/plans
 TOPOLOGIES ?= v5e:2x4 v5e:8x8 v5e:16x16 v4:4x4x4 v5p:4x4x4 v6e:8x8
 plans: $(VENV)/ready
 	for topology in $(TOPOLOGIES); do \
@@ -42,7 +42,7 @@ plans: $(VENV)/ready
 	      --topology=$$topology --workdir=$(PLANS) || exit 1; \
 	  done; \
 	done
-	cp $(PLANS)/plan.md docs/plan.md
+	mv $(PLANS)/plan.md docs/plan.md
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

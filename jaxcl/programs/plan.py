@@ -39,6 +39,14 @@ KNOWN: dict[str, tuple[int, tuple[int, int, int] | None]] = {
     "imagenet100": (126_689, None),
     "imagenet2012": (1_281_167, None),
 }
+USUAL = {
+    "model.dtype": "float32",
+    "model.batch_norm_groups": 1,
+    "train.remat": False,
+    "train.microbatches": 1,
+    "train.chunk": 256,
+    "candidates.split_bank": False,
+}
 CLOSE = 0.1  # the search for the largest batch ends when it is known to this fraction
 TRIES = 5  # compilations that the search may take
 USED = re.compile(
@@ -250,10 +258,9 @@ def describe(
 
 
 def switches(config: ConfigDict) -> dict[str, Any]:
-    """The settings that trade memory for time."""
-    keys = ("model.dtype", "train.remat", "train.microbatches", "train.chunk")
+    """The settings that trade memory for time or precision, where they are not the usual ones."""
     flat = dict(flatten(config))
-    return {key: flat[key] for key in keys}
+    return {name: flat[name] for name, usual in USUAL.items() if flat[name] != usual}
 
 
 def _held(state: TrainState) -> dict[str, int]:
@@ -351,8 +358,9 @@ def save(workdir: pathlib.Path, found: dict[str, Any]) -> pathlib.Path:
     """Write one plan and, anew, the page of all plans of the directory; the page."""
     workdir.mkdir(parents=True, exist_ok=True)
     config = re.sub(r"\W+", "-", found["config"].removesuffix(".py")).strip("-") or "config"
-    topology = found["topology"].replace(":", "-")
-    path = workdir / f"{config}_{found['batch_size']}_{topology}.json"
+    parts = [config, str(found["batch_size"]), found["topology"].replace(":", "-")]
+    parts += [f"{name}-{value}" for name, value in found["switches"].items()]
+    path = workdir / f"{'_'.join(parts)}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     page = workdir / "plan.md"
     plans = [json.loads(each.read_text()) for each in sorted(workdir.glob("*.json"))]

@@ -8,8 +8,8 @@ KINDS = ("parameters", "optimizer", "bank", "images", "batch", "temporaries", "p
 HEAD = """# Plans
 
 Each row is one run of `main.py plan`: the real train step of a config, compiled by the TPU's compiler for a topology of
-which nothing was there. The command writes this page; a run with `--workdir` of the directory that holds the others
-adds its row.
+which nothing was there. The command writes this page from the plans of a directory; `make plans` runs it for the usual
+ones. What has no row is not yet run. Compiling took the time that is given on the machine of that day, busy or not.
 
 - *Memory* is bytes on one device, from the compiler, and it enforces its limit: a row that does not fit is one that it
   refused. Parameters include BatchNorm's statistics. Images are those that lie on every device (`data.resident`).
@@ -72,13 +72,15 @@ def page(plans: Sequence[dict[str, Any]]) -> str:
     """All plans, one table for each config and batch."""
     text, groups = [HEAD], {}
     for plan in plans:
-        groups.setdefault((plan["config"], plan["model"], plan["batch_size"]), []).append(plan)
-    for (config, model, batch), rows in sorted(groups.items()):
+        made = command(plan)
+        groups.setdefault((plan["config"], plan["batch_size"], made), []).append(plan)
+    for (config, batch, made), rows in sorted(groups.items()):
         any_row = rows[0]
-        text.append(f"## {config}, batch {batch:,} ({model})\n")
+        usual = "".join(f", {name}={value}" for name, value in any_row["switches"].items())
+        text.append(f"## {config}, batch {batch:,}{usual} ({any_row['model']})\n")
         text.append(
             f"{any_row['candidates']:,} candidates for each anchor; {any_row['training_images']:,} training images. "
-            f"`{command(config, batch)}`\n"
+            f"`{made}`\n"
         )
         if batch > any_row["training_images"]:
             text.append(
@@ -88,10 +90,11 @@ def page(plans: Sequence[dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def command(config: str, batch: int) -> str:
-    """What makes a row, but for the topology."""
-    flags = [f"--config={config}", f"--config.train.batch_size={batch}", "--topology=..."]
-    return shlex.join(["python", "main.py", "plan", *flags])
+def command(plan: dict[str, Any]) -> str:
+    """What made a row, but for the topology."""
+    flags = [f"--config={plan['config']}", f"--config.train.batch_size={plan['batch_size']}"]
+    flags += [f"--config.{name}={value}" for name, value in plan["switches"].items()]
+    return shlex.join(["python", "main.py", "plan", *flags, "--topology=..."])
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:

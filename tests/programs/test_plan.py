@@ -1,6 +1,7 @@
 """`plan` compiles the real step for devices that are not there and says what it takes."""
 
 import importlib.util
+import json
 import re
 
 import pytest
@@ -59,6 +60,21 @@ def test_the_page_shows_every_plan_of_the_directory(found):
     assert "| cpu:8 | 8 / 8 | yes |" in text and "| v5e:2x4 | 8 / 8 | **no** |" in text
     assert "- v5e:2x4: batch 32 fits (40 does not); model.dtype=bfloat16: fits, 1 GiB." in text
     (workdir / "configs-other_64_v5e-2x4.json").unlink()
+
+
+def test_a_plan_with_another_setting_has_a_table_of_its_own(found):
+    made, _, workdir = found
+    other = made | {"switches": {"train.microbatches": 4}}
+    text = plan.save(workdir, other).read_text()
+    assert "## configs/digits.py, batch 64 (small_conv)" in text
+    assert "## configs/digits.py, batch 64, train.microbatches=4 (small_conv)" in text
+    assert "--config.train.microbatches=4 --topology=..." in text
+    (workdir / "configs-digits_64_cpu-8_train.microbatches-4.json").unlink()
+
+
+def test_the_page_in_the_docs_is_that_of_its_plans():
+    plans = [json.loads(path.read_text()) for path in sorted((ROOT / "docs/plans").glob("*.json"))]
+    assert plans and plan_page.page(plans) == (ROOT / "docs" / "plan.md").read_text()
 
 
 def attempts(limit: float, per_image: float):
