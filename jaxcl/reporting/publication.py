@@ -129,7 +129,10 @@ def _hardware(runs: Sequence[Run]) -> str:
         e = run.environment
         cores = f" ({e['cores']} cores)" if "cores" in e else ""
         devices = f"{e.get('device_count', 1)} × {e.get('device_kind', 'unknown device')}{cores}"
-        revision = f"jaxcl {e.get('jaxcl', '?')} at {e.get('revision', 'unknown revision')}"
+        version = str(e.get("jaxcl", ""))
+        numbered = version if version[:1].isdigit() else ""  # a checkout that is not installed
+        name = " ".join(filter(None, ["jaxcl", numbered]))
+        revision = f"{name} at revision {e.get('revision', 'unknown')}"
         found.add(f"{devices}, {revision}, jax {e.get('jax', '?')}")
     return "; ".join(sorted(found))
 

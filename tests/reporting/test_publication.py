@@ -50,6 +50,7 @@ def test_a_published_study_begins_with_its_scale_and_command() -> None:
     for folder in PUBLISHED:
         first = (folder / "README.md").read_text().splitlines()[0]
         assert re.match(r"Scale: .*\. \d+ runs, .*Command: `python main.py .*`$", first)
+        assert "at revision" in first and "not installed" not in first
 
 
 @pytest.fixture(scope="module")
