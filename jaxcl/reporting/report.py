@@ -20,6 +20,7 @@ from jaxcl.reporting.page import (
     render_page,
     table_html,
 )
+from jaxcl.reporting.paper_figures import figure_states
 from jaxcl.reporting.runs import Run, collect_runs, load_theory
 from jaxcl.reporting.studies import build_studies
 from jaxcl.reporting.study import Study
@@ -39,15 +40,16 @@ class _Figures:
     """Writes figures as they are placed on the page, and counts them."""
 
     def __init__(self, folder: Path, formats: Sequence[str]):
-        self.folder, self.formats, self.count = folder, formats, 0
+        self.folder, self.formats = folder, formats
+        self.names: list[str] = []
 
     def place(self, pictures: Sequence[Picture | None]) -> str:
         parts = []
         for picture in pictures:
             if picture is not None:
-                self.count += 1
+                self.names.append(picture.name)
                 files = save(picture.figure, self.folder, picture.name, self.formats)
-                parts.append(figure_html(picture, files, self.count))
+                parts.append(figure_html(picture, files, len(self.names)))
         return f"<div class='figures'>\n{''.join(parts)}</div>\n" if parts else ""
 
 
@@ -71,7 +73,7 @@ def write_report(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
     for block in found:
         sections += _block_sections(block, figures)
     sections.append(_theory_section(root, figures))
-    sections += _reproduction_sections(besides(studies), studies)
+    sections += _reproduction_sections(besides(studies), studies, figures.names)
     sections.append(_sources_section())
     page = render_page(
         "Behaviour of contrastive losses", _lead(runs, studies, len(found)), sections
@@ -170,7 +172,9 @@ def _theory_section(root: str | Path, figures: _Figures) -> Section:
     return Section("Theory: no data, no model", body or paragraph("Not yet run.", "none"))
 
 
-def _reproduction_sections(found: Sequence[Beside], studies: Sequence[Study]) -> list[Section]:
+def _reproduction_sections(
+    found: Sequence[Beside], studies: Sequence[Study], drawn: Sequence[str]
+) -> list[Section]:
     sections = [
         Section(
             "Published numbers beside ours",
@@ -183,6 +187,8 @@ def _reproduction_sections(found: Sequence[Beside], studies: Sequence[Study]) ->
     ]
     for beside in found:
         body = "".join(table_html(table) for table in beside.tables)
+        if beside.citation is paper.WANG_LIU:
+            body += bullet_list(figure_states(beside.title, drawn))
         if studies and not beside.has_run:
             body = details("published numbers; ours: not yet run", body)
         sections.append(

@@ -72,6 +72,13 @@ def test_the_page_says_device_versions_seeds_and_scale(grid: Path) -> None:
         assert words in text
 
 
+def test_figures_of_the_paper_are_named_as_drawn_or_not_yet_run(grid: Path) -> None:
+    text = read(grid)["index.html"]
+    assert "<li>Supplementary Figure 1, local separation, Contrastive: drawn above</li>" in text
+    assert "<li>Figure 9, linear accuracy by temperature: drawn above</li>" in text
+    assert "<li>Figure 2, t-SNE at τ = 0.07 and 0.2: not yet run</li>" in text
+
+
 def test_every_figure_is_a_file_too(grid: Path) -> None:
     page = Page(read(grid)["index.html"])
     assert len(list((grid / "report" / "figures").glob("*.svg"))) == len(page.sources)
@@ -102,6 +109,12 @@ def test_an_empty_root_shows_the_papers_columns_and_not_yet_run(tmp_path: Path) 
     for line in ours:
         assert set(line.split("ours |")[1].strip(" |").split(" | ")) == {"not yet run"}
     assert text["claims.md"].count("not enough runs") == 10 + 3 + 3
+    # Figures 4-7 and 9 and two of local separation for each data set, and Figure 2 for CIFAR10.
+    figures = re.findall(
+        r"<li>((?:Supplementary )?Figures? .*?): not yet run</li>", text["index.html"]
+    )
+    assert len(figures) == 4 * 5 + 1
+    assert "Figure 8, local separation, Contrastive" in figures
 
 
 def test_a_single_run_without_arrays_or_log_is_reported(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from jaxcl.reporting.style import (
 )
 
 # Wang & Liu: which figure shows the local separation of which data set.
-_SEPARATION_FIGURES = {
+SEPARATION_FIGURES = {
     ("contrastive", "cifar100"): "Figure 8",
     ("contrastive", "cifar10"): "supplementary Figure 1",
     ("contrastive", "svhn_cropped"): "supplementary Figure 2",
@@ -91,7 +91,7 @@ def _separation_figure(study: Study, loss: str, samples: Sequence[_Sample]) -> P
         for line in range(lines):
             panels[line, 0].set_ylabel("cosine similarity")
     name = loss_title(loss) if loss else "losses without a temperature"
-    source = _SEPARATION_FIGURES.get((loss, study.dataset), "cf. Figure 8")
+    source = SEPARATION_FIGURES.get((loss, study.dataset), "cf. Figure 8")
     anchors = max(sample.positives.size for sample in samples)
     return Picture(
         name=f"separation-{file_name(loss or 'constant')}-{study.slug}",
