@@ -171,7 +171,7 @@ def environment(case: str) -> dict[str, str]:
     devices = 1 if case == "jaxcl_one_device" else len(os.sched_getaffinity(0))
     flags = f"--xla_force_host_platform_device_count={devices}"
     flags += " --xla_cpu_enable_concurrency_optimized_scheduler=false"
-    return {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "NPROC": "8"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, "PJRT_NPROC": "8"}
 
 
 def compare(networks: list[str], cases: list[str], peer: str, seconds: float, rounds: int) -> None:
@@ -186,6 +186,8 @@ def compare(networks: list[str], cases: list[str], peer: str, seconds: float, ro
                 words = [f"--case={case}", f"--networks={network}", f"--seconds={seconds}"]
                 os.environ.update(environment(case))
                 found[case].append(isolated.run([python, __file__, *words], timeout=900))
+                result = found[case][-1]
+                print(f"  {case}: {result.get('median_ms', result.get('failure'))}", flush=True)
         print_table(found, batch)
 
 
