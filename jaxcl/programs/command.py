@@ -59,6 +59,8 @@ def run(
     except (ValueError, FileNotFoundError) as mistake:
         return _failed(MISTAKE, mistake, peers)
     except (NonFiniteLoss, OSError) as failure:
+        if peers is not None and isinstance(failure, OSError):
+            peers.suspect()  # all take part in a write, which fails too where another process is lost
         return _failed(FAILED, failure, peers)
     except JaxRuntimeError as failure:
         if peers is None:
