@@ -84,8 +84,8 @@ def embed(
     Returns:
       The embeddings of all images in order, ``views`` rows for each; the same on every process.
     """
-    augmentation = config.augment if augmentation is None else augmentation
-    apply, repeat = _apply(config, mesh, views, augmentation), max(views, 1)
+    chosen: ConfigDict = config.augment if augmentation is None else augmentation
+    apply, repeat = _apply(config, mesh, views, chosen), max(views, 1)
     key = sharding.place(jax.random.key(seed), mesh)
     backbone, projection, labels, done = [], [], [], 0
     batches = pipeline.ordered(

@@ -38,7 +38,8 @@ def layout(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> TrainStat
     """How a state lies on the mesh: whole on every device, but for a bank that is split."""
     everywhere = sharding.everywhere(mesh)
     split = sharding.split(mesh) if assemble.candidates(config, train).split_state else everywhere
-    return TrainState(*(everywhere,) * len(TrainState._fields))._replace(candidates=split)
+    whole: Any = dict.fromkeys(TrainState._fields, everywhere)
+    return TrainState(**whole)._replace(candidates=split)
 
 
 def abstract_state(config: ConfigDict, train: Any) -> TrainState:

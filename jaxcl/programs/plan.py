@@ -141,9 +141,9 @@ def images(config: ConfigDict) -> sources.Source:
 def arguments(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     """State, batch and traced inputs of the step, as shapes laid out over the mesh."""
     everywhere, split = sharding.everywhere(mesh), sharding.split(mesh)
-    state = TrainState(
-        *map(sharding.lay_out, abstract_state(config, train), layout(config, train, mesh))
-    )
+    shapes: Any = abstract_state(config, train)
+    places: Any = layout(config, train, mesh)
+    state = TrainState(*(sharding.lay_out(a, b) for a, b in zip(shapes, places, strict=True)))
     hyper = sharding.lay_out(jax.eval_shape(lambda: assemble.hyper(config)), everywhere)
     size = config.train.batch_size
     batch = {

@@ -40,7 +40,7 @@ def pair_figure(study: BatchStudy) -> Picture | None:
         for column, size in enumerate(sizes):
             for loss in losses:
                 if (loss, size) in found:
-                    _draw(panels[:, column], found[loss, size][0], loss, losses)
+                    _draw(list(panels[:, column]), found[loss, size][0], loss, losses)
             panels[0, column].set_title(f"{size} images", loc="left")
             panels[1, column].set_yticks([])
             panels[1, column].set_xlabel("similarity of the pair")
