@@ -59,6 +59,7 @@ def _study(config: ConfigDict) -> None:
     config.loss.num_negatives = round(
         wang_liu.NUM_NEGATIVES / TRAINING_IMAGES * images
     )  # alpha as the paper's
+    config.model.channels = (16, 32, 64, 128)
     config.train.epochs = 20.0
     config.train.checkpoint_every = 5 * (images // config.train.batch_size)
     # The gradient grows as 1/tau: with SGD one rate would favour a part of the grid. Adam's step does not depend on it.
