@@ -5,7 +5,7 @@ The study is the EECS 442 report of Wang, Zhang, Chen and Ding (University of Mi
 * ``configs/cmc_losses.py`` or ``:report``: STL-10 at the settings of the report's code: 100,000
   unlabelled images, 64 px crops, two encoders of four convolutions, two memory banks, 100 epochs.
   Not yet run.
-* ``configs/cmc_losses.py:cpu``: CIFAR-10, 10 epochs. Not yet run.
+* ``configs/cmc_losses.py:cpu``: 20,000 images of CIFAR-10, 10 epochs. Not yet run.
 * ``configs/cmc_losses.py:cpu64``: Tiny ImageNet with 20 classes, 64 px, the report's encoder, 10
   epochs. Not yet run.
 
@@ -91,15 +91,15 @@ def _report(config: ConfigDict) -> None:
 
 def _cifar10(config: ConfigDict) -> None:
     config.data.name = "cifar10"
-    config.data.train_split = "train"
+    config.data.train_split = "train[:20000]"
     config.data.image_size = 32
     config.data.center = "resize"
     # A crop of 24 x 24 out of 32 x 32, enlarged to 32 so that four convolutions leave 2 x 2 pixels.
     config.augment.crop_scale = ((24 / 32) ** 2, (24 / 32) ** 2)
     config.model.channels = (12, 24, 48, 96)  # again 384 features, of 2 x 2 pixels
-    config.loss.num_data = 50_000
+    config.loss.num_data = 20_000
     config.train.epochs = 10.0
-    config.train.checkpoint_every = 390
+    config.train.checkpoint_every = 156
     config.evaluate.solver = "lbfgs"
     config.evaluate.standardize = True
 

@@ -29,10 +29,11 @@ def test_the_colour_study_has_the_reports_losses_and_temperatures():
     assert found["spring"][1] == found["triplet"][1] == {}  # margin 1, as coded: their defaults
 
 
-def test_the_decoupled_study_has_every_loss_at_every_batch_size():
-    cells = configs.load_sweep(str(FOLDER / "decoupled.py:cpu"))
+@pytest.mark.parametrize(("scale", "batch_sizes", "seeds"), [("resnet18", 5, 3), ("cpu", 3, 2)])
+def test_the_decoupled_study_has_every_loss_at_every_batch_size(scale, batch_sizes, seeds):
+    cells = configs.load_sweep(str(FOLDER / f"decoupled.py:{scale}"))
     pairs = {(cell["loss.name"], cell["train.batch_size"]) for cell in cells}
-    assert len(pairs) == 15 and len(cells) == 30
+    assert len(pairs) == 3 * batch_sizes and len(cells) == 3 * batch_sizes * seeds
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def small(study: str, colours: str, **overrides):
         configs.load(str(FOLDER / study)),
         {
             "data.name": colours,
+            "data.train_split": "train",
+            "train.monitor_every": 0.0,
             "train.batch_size": 16,
             "train.steps": 2,
             "train.log_every": 1,

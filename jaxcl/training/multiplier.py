@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcl.losses import coupling
+from jaxcl.losses import choose_evaluation, coupling, streamed_values
 from jaxcl.training.candidates import Contrast, Rows, on_each_device
 
 BINS = 20  # of equal width in [0, 1]
@@ -29,8 +29,13 @@ def multiplier_scalars(
     """
 
     def values(rows: Rows, temperature: Array) -> Array:
-        similarities, where = rows.similarities()
-        q = coupling(similarities, rows.positives, temperature=temperature, where=where)
+        n, m = rows.positives.shape[0], rows.candidates.shape[0]
+        if rows.drawn is None and choose_evaluation(n, m) == "streamed":
+            arrays = (rows.anchors, rows.candidates, rows.positives)
+            q = streamed_values(coupling, *arrays, temperature=temperature, exclude=rows.exclude)
+        else:
+            similarities, where = rows.similarities()
+            q = coupling(similarities, rows.positives, temperature=temperature, where=where)
         return jax.lax.stop_gradient(q)
 
     each = [_summary(on_each_device(values, contrast, mesh, temperature)) for contrast in contrasts]

@@ -9,6 +9,7 @@ import pytest
 
 from jaxcl import sharding
 from jaxcl.losses import LOSSES, coupling, normalize
+from jaxcl.training import multiplier
 from jaxcl.training.candidates import Contrast, build_candidates
 from jaxcl.training.coupled import build_share
 from jaxcl.training.multiplier import BINS, multiplier_scalars
@@ -217,7 +218,9 @@ def test_banks_can_be_filled_with_the_projections_of_the_training_set():
     np.testing.assert_allclose(second, normalize(jnp.asarray(x[1::2])), rtol=1e-6)
 
 
-def test_the_logged_multiplier_is_that_of_all_anchors(projections):
+@pytest.mark.parametrize("evaluation", ["dense", "streamed"])
+def test_the_logged_multiplier_is_that_of_all_anchors(evaluation, projections, monkeypatch):
+    monkeypatch.setattr(multiplier, "choose_evaluation", lambda n, m: evaluation)
     source = build("batch")
 
     def step(mesh, rows, key, state):

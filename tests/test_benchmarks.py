@@ -1,0 +1,56 @@
+"""What README and docs/benchmarks.md say of speed is what the committed runs printed."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/benchmarks.md").read_text()
+
+
+def losses(pairs: int) -> dict[str, tuple[float, float]]:
+    """Of each case that ran: (median ms, MB)."""
+    text = (ROOT / "docs/benchmarks/losses.txt").read_text()
+    table = text.split(f"N = {pairs:,} pairs\n")[1].split("\nN = ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return {r[0]: (float(r[1]), float(r[4])) for r in rows if re.fullmatch(r"[\d.e+]+", r[1])}
+
+
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [
+        ("plain jax.numpy", "plain `jax.numpy`"),
+        ("torch cross_entropy", "PyTorch"),
+        ("torch cross_entropy, compiled", "compiled PyTorch"),
+        ("lightly NTXentLoss", "lightly"),
+    ],
+)
+def test_the_readme_says_how_many_times_longer_a_peer_takes(peer, words):
+    found = losses(8192)
+    times = found[peer][0] / found["jaxcl symmetric_mean"][0]
+    assert f"{words} {times:.1f}" in README.replace("\n", " ")
+
+
+def test_the_readme_says_what_ours_takes_by_itself():
+    found = losses(8192)
+    milliseconds, megabytes = found["jaxcl symmetric_mean"]
+    text = README.replace("\n", " ")
+    assert f"{milliseconds / 1000:.2f} s and {megabytes:.0f} MB" in text
+    assert found["floor: two products, one exp"][0] * 2 > milliseconds
+
+
+def test_at_every_size_the_fastest_is_ours():
+    text = (ROOT / "docs/benchmarks/losses.txt").read_text()
+    for pairs in re.findall(r"N = ([\d,]+) pairs", text):
+        found = {name: ms for name, (ms, _) in losses(int(pairs.replace(",", ""))).items()}
+        del found["floor: two products, one exp"]
+        assert min(found, key=lambda name: found[name]).startswith("jaxcl "), pairs
+
+
+@pytest.mark.parametrize("case", ["uniformity", "nearest", "readout"])
+def test_the_page_says_the_ratios_of_the_metrics(case):
+    text = (ROOT / "docs/benchmarks/metrics.txt").read_text()
+    ratio = re.search(rf"^{case} +ratio ([\d.]+)", text, re.MULTILINE)
+    assert ratio and f"{ratio[1]} times as fast" in PAGE
