@@ -63,7 +63,6 @@ def small(study: str, colours: str, **overrides):
             "train.batch_size": 16,
             "train.steps": 2,
             "train.log_every": 1,
-            "train.monitor_every": 0.0,
             "evaluate.batch_size": 24,
             "evaluate.untrained": False,
             "evaluate.pixels": False,
