@@ -78,3 +78,20 @@ def test_the_python_example_trains_and_probes(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "example" / "rows.jsonl").is_file()
+
+
+def test_the_readme_says_of_the_cifar10_study_what_its_tables_say():
+    folder = ROOT / "docs/reproduction/cifar10"
+    claims = (folder / "claims.md").read_text()
+    verdicts = re.findall(
+        r"^\| \d+ \|.*\| (holds|does not hold|not enough runs) \|$", claims, re.MULTILINE
+    )
+    assert f"{verdicts.count('holds')} of {len(verdicts)} claims hold" in TEXT
+    tables = (folder / "tables.md").read_text()
+    for row, words in (
+        (r"Contrastive \| 0.05", "(contrastive, 0.05)"),
+        (r"Hard contrastive \| 1.0", "(hard, 1.0)"),
+        (r"Simple \| —", "(simple)"),
+    ):
+        accuracy = re.search(rf"^\| {row} \| \d+ \| \**([\d.]+)", tables, re.MULTILINE)
+        assert accuracy and f"{accuracy[1]} % {words}" in TEXT, row
