@@ -84,6 +84,7 @@ def test_a_config_takes_a_step_with_narrow_layers_on_images_of_its_size(name, tm
     small = {
         "data.name": f"npz:{tmp_path / 'random.npz'}",
         "model.width": 0.0625,
+        "train.monitor_every": 0.0,  # there is no test split to monitor
         "loss.name": "hard",
         "loss.num_negatives": 4,
         "train.batch_size": 2 * jax.device_count(),
