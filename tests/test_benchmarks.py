@@ -10,9 +10,9 @@ README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "docs/benchmarks.md").read_text()
 
 
-def losses(pairs: int) -> dict[str, tuple[float, float]]:
+def losses(pairs: int, run: str = "losses") -> dict[str, tuple[float, float]]:
     """Of each case that ran: (median ms, MB)."""
-    text = (ROOT / "docs/benchmarks/losses.txt").read_text()
+    text = (ROOT / f"docs/benchmarks/{run}.txt").read_text()
     table = text.split(f"N = {pairs:,} pairs\n")[1].split("\nN = ")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     return {r[0]: (float(r[1]), float(r[4])) for r in rows if re.fullmatch(r"[\d.e+]+", r[1])}
@@ -39,6 +39,16 @@ def test_the_readme_says_what_ours_takes_by_itself():
     text = README.replace("\n", " ")
     assert f"{milliseconds / 1000:.2f} s and {megabytes:.0f} MB" in text
     assert found["floor: two products, one exp"][0] * 2 > milliseconds
+
+
+def test_the_largest_batches_are_what_the_page_says():
+    for pairs, words in ((32_768, "{:.1f} s and {:.0f} MB"), (65_536, "{:.0f} s and {:.0f} MB")):
+        found = losses(pairs, "losses_large")
+        milliseconds, megabytes = found.pop("jaxcl symmetric_mean")
+        assert set(found) <= {"floor: two products, one exp"}
+        figures = words.format(milliseconds / 1000, megabytes)
+        assert f"in {figures}" in PAGE
+    assert f"65,536 pairs take {figures}" in README
 
 
 def test_at_every_size_the_fastest_is_ours():
