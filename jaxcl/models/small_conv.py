@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcl.models.batch_norm import BatchNorm
+from jaxcl.models.convolve import convolve
 
 
 class SmallConv(nn.Module):
@@ -35,7 +36,14 @@ class SmallConv(nn.Module):
         """Images ``[n, h, w, c]`` to embeddings ``[n, d]``."""
         x = images.astype(self.dtype)
         for count in self.channels:
-            x = nn.Conv(count, (4, 4), (2, 2), ((1, 1), (1, 1)), dtype=self.dtype)(x)
+            x = nn.Conv(
+                count,
+                (4, 4),
+                (2, 2),
+                ((1, 1), (1, 1)),
+                dtype=self.dtype,
+                conv_general_dilated=convolve,
+            )(x)
             if self.batch_norm:
                 x = BatchNorm(
                     not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype, groups=self.groups
