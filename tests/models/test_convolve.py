@@ -1,4 +1,4 @@
-"""The product that stands for a convolution has its values and its gradients."""
+"""The forms that stand for a convolution have its values and its gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ SETTINGS = {
 
 @pytest.mark.parametrize(
     ("shape", "size", "stride", "pad"),
-    [((11, 14, 3), 4, 2, 1), ((11, 14, 3), 3, 1, 1), ((11, 14, 3), 5, 3, 0), ((4, 5, 9), 4, 2, 1)],
+    [((11, 14, 3), 4, 2, 1), ((11, 14, 3), 3, 1, 1), ((11, 14, 3), 5, 3, 0), ((4, 6, 9), 4, 2, 1)],
 )
-def test_the_product_is_the_convolution(shape, size, stride, pad):
+def test_every_form_is_the_convolution(shape, size, stride, pad):
     keys = jax.random.split(jax.random.key(0), 3)
     images = jax.random.normal(keys[0], (2, *shape))
     kernel = jax.random.normal(keys[1], (size, size, shape[2], 5))
@@ -43,13 +43,15 @@ def test_the_product_is_the_convolution(shape, size, stride, pad):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4)
 
 
-def test_many_channels_at_many_places_stay_a_convolution():
-    def primitives(shape):
-        images, kernel = jnp.zeros((2, *shape)), jnp.zeros((4, 4, shape[2], 5))
+def test_other_kernels_stay_a_convolution():
+    def primitives(shape, size):
+        images, kernel = jnp.zeros((2, *shape)), jnp.zeros((size, size, shape[2], 5))
         traced = jax.make_jaxpr(lambda a, b: convolve(a, b, (2, 2), ((1, 1), (1, 1)), **SETTINGS))(
             images, kernel
         )
         return {each.primitive.name for each in traced.eqns}
 
-    assert primitives((16, 16, 24)) == {"conv_general_dilated"}
-    assert "conv_general_dilated" not in primitives((16, 16, 3))  # but in a branch by platform
+    assert primitives((16, 16, 24), 3) == {"conv_general_dilated"}
+    assert primitives((15, 16, 24), 4) == {"conv_general_dilated"}
+    assert "cond" in primitives((16, 16, 24), 4)  # a branch by platform
+    assert "cond" in primitives((16, 16, 3), 3)
