@@ -83,6 +83,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, value
 
 
+def unflatten(leaves: Mapping[str, Any]) -> ConfigDict:
+    """The inverse of `flatten`, locked."""
+    whole: dict[str, Any] = {}
+    for name, value in leaves.items():
+        *sections, leaf = name.split(".")
+        place = whole
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    return ConfigDict(whole).lock()
+
+
 def to_json(config: ConfigDict) -> str:
     """The resolved configuration as indented JSON."""
     return json.dumps(config.to_dict(), indent=2) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jaxcl.programs import older
 from jaxcl.reporting.judgements import CLAIM_SETS
 from jaxcl.reporting.report import write_claims
 from jaxcl.reporting.runs import collect_runs
@@ -27,7 +28,7 @@ def run(root: str | Path) -> Path:
         raise ValueError(
             f"claims: {str(root)!r} is not a directory; give the one that holds the runs"
         )
-    studies = build_studies(collect_runs(root))
+    studies = build_studies(collect_runs(root, older.defaults()))
     subjects = [(claims, subject) for claims in CLAIM_SETS for subject in claims.subjects(studies)]
     for claims, subject in subjects:
         print(f"{claims.citation.short}: {subject.title}")

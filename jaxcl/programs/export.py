@@ -13,8 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcl import config as configs
-from jaxcl.programs import assemble, frozen, hosts
+from jaxcl.programs import assemble, frozen, hosts, older
 from jaxcl.programs.workdir import load_config
 
 
@@ -62,7 +61,7 @@ def load(path: str | pathlib.Path) -> tuple[ConfigDict, dict[str, Any]]:
       ``assemble.model(config).apply`` takes them.
 
     Raises:
-      ValueError: no such file, or not one of ours.
+      ValueError: no such file, not one of ours, or of a run with keys that are gone.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -75,7 +74,7 @@ def load(path: str | pathlib.Path) -> tuple[ConfigDict, dict[str, Any]]:
         arrays = {name: file.get_tensor(name) for name in file.keys()}
     if "config" not in metadata:
         raise ValueError(f"{path} has no config in its metadata; main.py export writes one")
-    return configs.from_json(metadata["config"]), unflatten(arrays)
+    return older.read(metadata["config"], str(path)), unflatten(arrays)
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxcl.programs import older
 from jaxcl.reporting.publication import publish as freeze
 from jaxcl.reporting.report import FORMATS, write_report
 
@@ -44,5 +45,5 @@ def run(
             f"report: formats {list(formats)} must be among {list(FORMATS)}, with png or svg"
         )
     if publish is not None:
-        return freeze(root, publish, command)
-    return write_report(root, formats)
+        return freeze(root, publish, command, older.defaults())
+    return write_report(root, formats, older.defaults())

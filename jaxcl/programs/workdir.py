@@ -14,11 +14,8 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxcl import config as configs
-from jaxcl.programs import hosts
+from jaxcl.programs import hosts, older
 from jaxcl.training.log import read_lines
-
-# What may change between two programs on one run, because no number of its training does with it.
-EVALUATION = ("evaluate.", "data.resident", "train.monitor", "train.tensorboard")
 
 
 def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = False) -> bool:
@@ -75,16 +72,13 @@ def _claim(workdir: pathlib.Path, config: ConfigDict, force: bool) -> bool:
         write_json(workdir / "environment.json", environment())
         write_text(path, configs.to_json(config))
         return False
-    difference = configs.first_difference(
-        configs.from_json(path.read_text()), config, ignore=EVALUATION
-    )
-    if difference is None:
+    difference = older.difference(path.read_text(), config)
+    if not difference:
         return True
-    name, old, new = difference
     if not force:
         raise ValueError(
-            f"{workdir} holds a run of another config: {name} is {old!r} there and {new!r} here; "
-            "choose another --workdir, or --force to move that run aside"
+            f"{workdir} holds a run of another config: {difference}; choose another --workdir, or --force to move "
+            "that run aside"
         )
     aside = next(
         p
@@ -96,23 +90,25 @@ def _claim(workdir: pathlib.Path, config: ConfigDict, force: bool) -> bool:
 
 
 def load_config(workdir: pathlib.Path) -> ConfigDict:
-    """The configuration of the run in a directory.
+    """The configuration of the run in a directory; keys that came after the run have their defaults.
 
     Raises:
-      ValueError: there is no run.
+      ValueError: there is no run, or it has keys that are gone.
     """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{workdir} holds no run (no config.json); pretrain one there first")
-    return configs.from_json(path.read_text())
+    return older.read(_stored(workdir), f"config.json in {workdir}")
 
 
 def check_same_run(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Raise `ValueError` if a config differs from the run's in more than its evaluation."""
-    difference = configs.first_difference(load_config(workdir), config, ignore=EVALUATION)
-    if difference is not None:
-        name, old, new = difference
-        raise ValueError(f"{workdir} holds another run: {name} is {old!r} there and {new!r} here")
+    if difference := older.difference(_stored(workdir), config):
+        raise ValueError(f"{workdir} holds another run: {difference}")
+
+
+def _stored(workdir: pathlib.Path) -> str:
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{workdir} holds no run (no config.json); pretrain one there first")
+    return path.read_text()
 
 
 def environment() -> dict[str, Any]:

@@ -52,7 +52,7 @@ def unpack(lines: Sequence[Row]) -> list[Record]:
         environment = first["environment"] | line.get("environment", {})
         common = line.get("row", {})
         rows = tuple(common | row for row in line.get("rows", []))
-        found.append((line["name"], _nested(config), environment, rows))
+        found.append((line["name"], nested(config), environment, rows))
     return found
 
 
@@ -97,12 +97,17 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _nested(flat: Mapping[str, Any]) -> Row:
-    nested: Row = {}
+def nested(flat: Mapping[str, Any]) -> Row:
+    """Returns the mappings of dotted names.
+
+    >>> nested({"seed": 0, "loss.name": "hard"})
+    {'seed': 0, 'loss': {'name': 'hard'}}
+    """
+    whole: Row = {}
     for name, value in flat.items():
         *folders, last = name.split(".")
-        place = nested
+        place = whole
         for folder in folders:
             place = place.setdefault(folder, {})
         place[last] = value
-    return nested
+    return whole

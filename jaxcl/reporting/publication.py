@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,19 @@ FORMATS = ("png", "pdf")  # for the reader of the folder, and for a paper
 MADE_AGAIN = ("README.md", "tables.md", "table.csv", "claims.md")
 
 
-def publish(root: str | Path, folder: str | Path, command: str = "") -> Path:
+def publish(
+    root: str | Path,
+    folder: str | Path,
+    command: str = "",
+    defaults: Mapping[str, Any] | None = None,
+) -> Path:
     """Freezes the runs below `root` in `folder`.
 
     Args:
       root: runs at any depth; or the folder itself, whose texts are then made again.
       folder: made if absent; what was published there before is replaced.
       command: that made the runs; where it is empty, the one that is published already.
+      defaults: of settings, for runs that lack some; see `collect_runs`.
 
     Returns:
       The folder's README.md.
@@ -43,7 +49,7 @@ def publish(root: str | Path, folder: str | Path, command: str = "") -> Path:
     root, folder = Path(root), Path(folder)
     if root.resolve() == folder.resolve() and (folder / FROZEN).is_file():
         return make_again(folder, folder)
-    runs = [run for run in collect_runs(root) if run.rows]
+    runs = [run for run in collect_runs(root, defaults) if run.rows]
     if not runs:
         raise ValueError(f"report: no run below {str(root)!r} has rows yet; nothing to publish")
     command = command or _read_about(folder).get("command", "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxcl.reporting import paper
 from jaxcl.reporting.blocks import Beside, Block, all_tables, besides, blocks
@@ -53,19 +54,24 @@ class _Figures:
         return f"<div class='figures'>\n{''.join(parts)}</div>\n" if parts else ""
 
 
-def write_report(root: str | Path, formats: Sequence[str] = FORMATS) -> Path:
+def write_report(
+    root: str | Path,
+    formats: Sequence[str] = FORMATS,
+    defaults: Mapping[str, Any] | None = None,
+) -> Path:
     """Writes report/ below `root` from whatever runs lie there.
 
     Args:
       root: a directory; every run at or below it is reported.
       formats: of the figure files, among png, svg and pdf; the page needs svg or png.
+      defaults: of settings, for runs that lack some; see `collect_runs`.
 
     Returns:
       The path of index.html.
     """
     folder = Path(root) / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    runs = collect_runs(root)
+    runs = collect_runs(root, defaults)
     studies = build_studies(runs)
     figures = _Figures(folder / "figures", formats)
     found = blocks(studies)

@@ -11,13 +11,13 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxcl.reporting.frozen import FROZEN, unpack
+from jaxcl.reporting.frozen import FROZEN, nested, unpack
 from jaxcl.reporting.training_log import summarize_log
 
 Row = dict[str, Any]
@@ -40,6 +40,9 @@ ROW_KEY = (
     "readout",
     "split",
 )
+
+# Settings of runs that are compared.
+_KIND = ("data.name", "candidates.kind", "model.name")
 
 # Written beside or inside runs, hidden, or a run of another config that was moved aside.
 _NOT_A_RUN = re.compile(r"^(report|theory|checkpoints|\..*|.*\.old-\d+)$")
@@ -72,15 +75,21 @@ class Run:
         return read_arrays(self.folder / "embeddings.npz")
 
 
-def collect_runs(root: str | Path) -> list[Run]:
+def collect_runs(root: str | Path, defaults: Mapping[str, Any] | None = None) -> list[Run]:
     """Returns every run at or below `root`, ordered by path.
+
+    Args:
+      root: a directory.
+      defaults: of settings by their flat names, for runs that were made before others of the same
+        data and model had that setting.
 
     A run is a directory that holds config.json or rows.jsonl; runs.jsonl holds many, as they were
     published. Folders called report, theory or checkpoints are skipped, and runs that were moved
     aside (`.old-1`).
     """
     root = Path(root)
-    return [run for folder in _run_folders(root) for run in _load(folder, root)]
+    runs = [run for folder in _run_folders(root) for run in _load(folder, root)]
+    return _completed(runs, defaults) if defaults else runs
 
 
 def read_log(path: Path) -> tuple[Row, ...]:
@@ -162,6 +171,21 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _key(row: Row) -> str:
     named = {"readout": "linear", **row}  # as rows were before there were others
     return json.dumps([named.get(name) for name in ROW_KEY], sort_keys=True)
+
+
+def _completed(runs: list[Run], defaults: Mapping[str, Any]) -> list[Run]:
+    flat = [flatten(run.config) for run in runs]
+    kinds = [tuple(settings.get(name) for name in _KIND) for settings in flat]
+    known: dict[tuple[Any, ...], set[str]] = {}
+    for kind, settings in zip(kinds, flat, strict=True):
+        known.setdefault(kind, set()).update(settings)
+    completed = []
+    for run, kind, settings in zip(runs, kinds, flat, strict=True):
+        # Only what a run beside it has: of features from elsewhere, the defaults say nothing.
+        later = {n: defaults[n] for n in defaults if n in known[kind] and n not in settings}
+        config = nested(settings | later) if settings and later else run.config
+        completed.append(replace(run, config=config))
+    return completed
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
