@@ -36,7 +36,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 BOUNDS = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-2}
 
 # The tables show the first draw of the embeddings, the summary the worst of so many.
-DRAWS = 5
+DRAWS = 40
 
 # Errors of loss and gradient by (kind, dtype, loss, temperature); None: no such number in the dtype.
 Errors = dict[tuple[str, str, str, float], tuple[float, float | None]]

@@ -52,8 +52,8 @@ def differentiate(loss: Callable[[jax.Array, jax.Array], jax.Array]) -> Evaluate
 
 
 def ours(x: jax.Array, temperature: jax.Array) -> jax.Array:
-    similarities = similarity_matrix(x, x, normalize=True)
     positives, where = interleaved_positives(len(x)), not_self(len(x))
+    similarities = similarity_matrix(x, x, normalize=True, positives=positives)
     return contrastive(similarities, positives, temperature=temperature, where=where).mean()
 
 

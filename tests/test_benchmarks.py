@@ -64,3 +64,11 @@ def test_the_page_says_the_ratios_of_the_metrics(case):
     text = (ROOT / "docs/benchmarks/metrics.txt").read_text()
     ratio = re.search(rf"^{case} +ratio ([\d.]+)", text, re.MULTILINE)
     assert ratio and f"{ratio[1]} times as fast" in PAGE
+
+
+def test_the_errors_at_low_temperature_are_within_their_bounds():
+    page = (ROOT / "docs/numerics.md").read_text()
+    verdicts = [line for line in page.splitlines() if line.startswith("- ")]
+    assert len(verdicts) == 4
+    assert all("within" in line and "beyond" not in line for line in verdicts)
+    assert all("never NaN" in line for line in verdicts[:3])

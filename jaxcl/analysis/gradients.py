@@ -392,7 +392,11 @@ def _embedding_gradients(
 ) -> EmbeddingGradients:
     def total(anchors: jax.Array, candidates: jax.Array, temperature: jax.Array) -> jax.Array:
         similarities = similarity_matrix(
-            anchors, candidates, normalize=normalize, precision=jax.lax.Precision.HIGHEST
+            anchors,
+            candidates,
+            normalize=normalize,
+            precision=jax.lax.Precision.HIGHEST,
+            positives=positives,
         )
         constants = {**dict(fixed), **traced}
         return jnp.sum(

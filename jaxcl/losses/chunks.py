@@ -22,6 +22,7 @@ from jaxcl.losses.problem import (
     Rows,
     similarity_dtype,
 )
+from jaxcl.losses.products import inner_products, product
 
 # Similarities at a time, 64 MiB in float32: what keeps 65,536 pairs, with both views as anchors
 # (131,072 rows and columns), within 320 MiB on one device.
@@ -39,7 +40,7 @@ def values_in_chunks(plan: Plan, problem: Problem) -> jax.Array:
 
     @jax.checkpoint
     def of_chunk(anchors: jax.Array, by_row: dict[str, jax.Array], rows: Rows) -> jax.Array:
-        similarities = inner_products(anchors, x.candidates, plan.precision)
+        similarities = inner_products(anchors, x.candidates, plan.precision, rows.positives)
         return losses_of(plan, rows, columns, similarities, x.shared, by_row)
 
     (n, _), (m, _) = x.anchors.shape, x.candidates.shape
@@ -66,7 +67,7 @@ def differentiate_in_chunks(
     def step(carry: Any, chunk: Any) -> tuple[Any, Any]:
         by_candidate, by_shared = carry
         (anchors, by_row, rows), weights = chunk
-        similarities = inner_products(anchors, x.candidates, plan.precision)
+        similarities = inner_products(anchors, x.candidates, plan.precision, rows.positives)
         losses = functools.partial(losses_of, plan, rows, columns)
         values, pull_back = jax.vjp(losses, similarities, x.shared, by_row)
         by_similarity, more, by_row = pull_back(weights.astype(values.dtype))
@@ -109,19 +110,6 @@ def losses_of(
             masks.append(~same)
     where = functools.reduce(jnp.logical_and, masks) if masks else None
     return plan.loss(similarities, positives, where=where, **constants)
-
-
-def inner_products(anchors: jax.Array, candidates: jax.Array, precision: Any) -> jax.Array:
-    """Returns [n, m]; the operands stay in their low precision, the sums do not."""
-    dtype = jnp.promote_types(anchors.dtype, candidates.dtype)
-    return product(anchors.astype(dtype), candidates.astype(dtype), (1, 1), precision)
-
-
-def product(a: jax.Array, b: jax.Array, axes: tuple[int, int], precision: Any) -> jax.Array:
-    """Returns the product of two matrices over one axis of each, summed in float32 at least."""
-    dtype = jnp.promote_types(a.dtype, jnp.float32)
-    axes_of_both = (((axes[0],), (axes[1],)), ((), ()))
-    return lax.dot_general(a, b, axes_of_both, precision=precision, preferred_element_type=dtype)
 
 
 def cut(

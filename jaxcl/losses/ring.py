@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxcl.losses.chunks import cut, inner_products, product
+from jaxcl.losses.chunks import cut
 from jaxcl.losses.pairwise import divisor, keep, read_wanted, scale, weighted_sum
 from jaxcl.losses.problem import Differentiable, Problem, pose, similarity_dtype
+from jaxcl.losses.products import inner_products, product
 from jaxcl.losses.sharded import Spread, check_divisible, layout, on_each_device, place
 from jaxcl.losses.symmetric import LOWEST, invert, safe
 
@@ -204,7 +205,12 @@ def go_round(spread: Spread, home: Block, stays: Any, travels: Any, visit: Calla
 
 def meet(spread: Spread, anchors: Anchors, block: Block) -> tuple[jax.Array, ...]:
     """Returns the similarities [n, k] of anchors with a block, its negatives and its positives."""
-    s = inner_products(anchors.embeddings, block.candidates, spread.plan.precision)
+    s = inner_products(
+        anchors.embeddings,
+        block.candidates,
+        spread.plan.precision,
+        anchors.positives - block.first,
+    )
     column = lax.broadcasted_iota(jnp.int32, s.shape, 1) + block.first
     is_positive = column == anchors.positives[:, None]
     negatives = ~is_positive

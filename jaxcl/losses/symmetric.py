@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcl.losses.chunks import product
 from jaxcl.losses.inputs import invert_temperature
 from jaxcl.losses.problem import similarity_dtype
+from jaxcl.losses.products import dots, product, similarities_between
 
 # A running maximum starts here, and what does not count has a similarity below it: finite, since
 # -inf - (-inf) is NaN, and so is the derivative of exp(-inf / tau) by tau.
@@ -178,8 +178,8 @@ def cut(z: jax.Array, plan: Plan) -> Tiles:
     count = 1 if n <= plan.tile else math.ceil(n / side)
     size = 2 * math.ceil(n / (2 * count))
     rows = jnp.pad(z, ((0, count * size - n), (0, 0))).reshape(count, size, d)
-    wide = rows.astype(similarity_dtype(z, z)).reshape(count, size // 2, 2, d)
-    positive = jnp.sum(wide[:, :, 0] * wide[:, :, 1], axis=-1)
+    pairs = rows.reshape(count, size // 2, 2, d)
+    positive = dots(pairs[:, :, 0], pairs[:, :, 1])
     positive = jnp.repeat(positive, 2, axis=1)
     return Tiles(rows, jnp.swapaxes(rows, 1, 2), positive, n, plan.precision)
 
@@ -192,7 +192,7 @@ def upper_triangle(tiles: Tiles) -> tuple[jax.Array, jax.Array]:
 
 def similarities_of(tiles: Tiles, i: Any, j: Any) -> jax.Array:
     """Returns one tile of S, [tile, tile], with NOTHING where there is no negative."""
-    s = product(at(tiles.rows, i), at(tiles.columns, j), (1, 0), tiles.precision)
+    s = similarities_between(at(tiles.rows, i), at(tiles.columns, j), (1, 0), tiles.precision)
     count, size, _ = tiles.rows.shape
     pair = jnp.arange(size) // 2
     same = (pair[:, None] == pair[None, :]) & (i == j)

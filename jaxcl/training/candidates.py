@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcl.losses import normalize
+from jaxcl.losses.products import inner_products
 from jaxcl.sharding import change_rows, gather, per_device, split_rows
 
 # Folded into the step's key before negatives are drawn; the views fold in small numbers.
@@ -55,7 +56,7 @@ class Rows(NamedTuple):
                 "nd,nkd->nk", self.anchors, own, preferred_element_type=jnp.float32
             )
             return cosines, None
-        cosines = jnp.matmul(self.anchors, self.candidates.T, preferred_element_type=jnp.float32)
+        cosines = inner_products(self.anchors, self.candidates, positives=self.positives)
         if self.exclude is None:
             return cosines, None
         return cosines, jnp.arange(cosines.shape[1])[None, :] != self.exclude[:, None]
