@@ -27,7 +27,7 @@ from configs import default
 SCALES = ("resnet18", "resnet50", "cpu")
 LOSSES = ("nt_xent", "dcl", "dclw")
 BATCH_SIZES = (32, 64, 128, 256, 512)
-CPU_BATCH_SIZES = (32, 128, 512)
+CPU_BATCH_SIZES = (8, 32, 128, 512)
 SEEDS = {"resnet18": (0, 1, 2), "resnet50": (0, 1, 2), "cpu": (0, 1)}
 
 

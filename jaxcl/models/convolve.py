@@ -1,10 +1,9 @@
-"""A convolution whose parts are each done in the form that is quick on a CPU.
+"""A convolution of 4 x 4 at stride 2 whose parts are each done in the form that is quick on a CPU.
 
 XLA's convolutions on a CPU are slow in two places, which took most of a small network's step: where the images have few
-channels (the first layer), and in the gradient by the images where the kernel jumps. The first becomes one product of
-every window with the kernel; the second, for kernels of 4 x 4 at stride 2, goes over the images with each 2 x 2 block
-of pixels as channels of one place, where nothing jumps. The numbers are the same but for the order of the sums; on
-other devices, and for other kernels, the convolution stays what it was.
+channels (the first layer), and in the gradient by the images where the kernel jumps. Both go over the images with each
+2 x 2 block of pixels as the channels of one place, where nothing jumps. The numbers are the same but for the order of
+the sums; on other devices, and for other kernels, the convolution stays what it was.
 """
 
 from functools import partial
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-MOST_CHANNELS = 4  # of images that go by windows
+MOST_CHANNELS = 4  # of images whose convolution goes by blocks
 
 
 def convolve(images: Array, kernel: Array, strides: Any, padding: Any, **settings: Any) -> Array:
@@ -31,29 +30,31 @@ def convolve(images: Array, kernel: Array, strides: Any, padding: Any, **setting
         and tuple(map(tuple, padding)) == ((1, 1), (1, 1))
         and images.shape[1] % 2 == images.shape[2] % 2 == 0
     )
-    if images.shape[3] <= MOST_CHANNELS:
-        quick = partial(_by_windows, strides=strides, padding=padding)
-    elif halves:
-        quick = _with_gradient(native, partial(_by_blocks, settings=settings))
-    else:
+    if not halves:
         return native(images, kernel)
+    by_blocks = partial(_by_blocks, settings=settings)
+    value = by_blocks if images.shape[3] <= MOST_CHANNELS else native
+    quick = _in_parts(value, by_blocks, native)
     return jax.lax.platform_dependent(images, kernel, cpu=quick, default=native)
 
 
-def _with_gradient(native: Any, other: Any) -> Any:
-    """``native`` in all but the gradient by the images, which is that of ``other``."""
+def _in_parts(value: Any, of_images: Any, of_kernel: Any) -> Any:
+    """The function whose value and whose two gradients are those of three forms of it.
+
+    What is kept for the gradients is the arguments, and nothing larger.
+    """
 
     @jax.custom_vjp
     def function(images: Array, kernel: Array) -> Array:
-        return native(images, kernel)
+        return value(images, kernel)
 
     def forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-        return native(images, kernel), (images, kernel)
+        return value(images, kernel), (images, kernel)
 
     def backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
         images, kernel = saved
-        by_images = jax.linear_transpose(lambda images: other(images, kernel), images)
-        by_kernel = jax.linear_transpose(lambda kernel: native(images, kernel), kernel)
+        by_images = jax.linear_transpose(lambda images: of_images(images, kernel), images)
+        by_kernel = jax.linear_transpose(lambda kernel: of_kernel(images, kernel), kernel)
         return *by_images(gradient), *by_kernel(gradient)
 
     function.defvjp(forward, backward)
@@ -76,24 +77,3 @@ def _by_blocks(images: Array, kernel: Array, settings: Any) -> Array:
         "VALID",
         **settings,
     )
-
-
-def _by_windows(images: Array, kernel: Array, strides: Any, padding: Any) -> Array:
-    """One product of the kernel with ``[n, h', w', k * k * c]``: what it sees at each place."""
-    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
-    n, height, width, c = padded.shape
-    rows, columns = kernel.shape[:2]
-    down, right = (
-        (s - k) // t for s, k, t in zip((height, width), (rows, columns), strides, strict=True)
-    )
-    pieces = [
-        jax.lax.slice(
-            padded,
-            (0, i, j, 0),
-            (n, i + down * strides[0] + 1, j + right * strides[1] + 1, c),
-            (1, *strides, 1),
-        )
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    return jnp.matmul(jnp.concatenate(pieces, axis=3), kernel.reshape(-1, kernel.shape[3]))
