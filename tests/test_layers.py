@@ -12,12 +12,13 @@ ALLOWED = {
     "losses": set(),
     "sharding": set(),
     "config": set(),
+    "paths": set(),
     "metrics": {"losses"},
     "analysis": {"losses", "metrics"},
     "models": set(),
-    "data": set(),
-    "training": {"sharding", "losses"},
-    "reporting": {"version"},
+    "data": {"paths"},
+    "training": {"sharding", "losses", "paths"},
+    "reporting": {"version", "paths"},
     "programs": {
         "launch",
         "analysis",
@@ -26,6 +27,7 @@ ALLOWED = {
         "losses",
         "metrics",
         "models",
+        "paths",
         "reporting",
         "sharding",
         "training",
@@ -44,6 +46,7 @@ OWNERS = {
     "tensorflow_datasets": {"data", "programs"},
     "ml_collections": {"config", "programs"},
     "matplotlib": {"reporting"},
+    "etils": {"paths"},
 }
 
 

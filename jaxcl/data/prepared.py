@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcl import paths
 from jaxcl.data import decode
 
 # Sets that `main.py prepare` makes and TensorFlow Datasets does not know.
@@ -39,6 +40,7 @@ def open_prepared(
     if folder is None:
         known = [*tfds.list_builders(with_community_datasets=False), *OWN_SETS]
         raise ValueError(_missing(name, searched, known))
+    folder = paths.copied(folder, cache)  # array_record reads files only
     builder: Any = tfds.builder_from_directory(str(folder))
     features = builder.info.features
     image_key, label_key = _keys(name, features, tfds)

@@ -7,6 +7,8 @@ Names:
 * ``folder:/path``: ``/path/<split>/<class>/*.png`` (or jpg);
 * ``npz:/path``: arrays ``<split>_images`` and ``<split>_labels`` in one file.
 
+A path may be ``gs://bucket/...``; what lies there is copied once into the cache directory.
+
 Nothing here imports TensorFlow or reads an environment variable.
 """
 
@@ -17,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from jaxcl import paths
 from jaxcl.data import files, prepared
 
 Folder = str | pathlib.Path
@@ -100,7 +103,7 @@ def load_source(
       size: when given, every image is resized on the host to this shorter side and its centre
         square is kept. Sets whose images differ in size need it. Choose it larger than the
         training crop (256 for 224): what is cut off here, no crop can show.
-      cache_dir: where the embedded set is kept; ``~/.cache/jaxcl`` by default.
+      cache_dir: where the embedded set and copies of sets in buckets are kept; ``~/.cache/jaxcl`` by default.
       progress: called with (images done, images in all) while a set is decoded into memory.
 
     Raises:
@@ -108,12 +111,12 @@ def load_source(
         that differ in size where no ``size`` is given.
     """
     kind, _, path = name.partition(":")
-    if kind == "folder":
-        opened = files.open_folder(name, split, pathlib.Path(path).expanduser(), size)
-    elif kind == "npz":
-        opened = files.open_npz(name, split, pathlib.Path(path).expanduser(), size)
+    cache = pathlib.Path(cache_dir or "~/.cache/jaxcl").expanduser()
+    if kind in ("folder", "npz"):
+        place = paths.copied(paths.parse(path).expanduser(), cache)
+        open_own = files.open_folder if kind == "folder" else files.open_npz
+        opened = open_own(name, split, place, size)
     else:
-        cache = pathlib.Path(cache_dir or "~/.cache/jaxcl").expanduser()
         opened = prepared.open_prepared(name, split, _folders(data_dir), cache, size)
     source = Source(name, split, *opened)
     if len(source) == 0:
@@ -141,7 +144,7 @@ def _folders(data_dir: Folder | Sequence[Folder] | None) -> list[pathlib.Path]:
     if data_dir is None:
         return []
     listed = [data_dir] if isinstance(data_dir, str | pathlib.Path) else data_dir
-    return [pathlib.Path(folder).expanduser() for folder in listed]
+    return [paths.parse(folder).expanduser() for folder in listed]
 
 
 def _decode_all(source: Source, progress: Callable[[int, int], None] | None) -> Source:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcl import metrics
+from jaxcl import metrics, paths
 from jaxcl.analysis import pair_gradients, penalty_statistics
 from jaxcl.losses import contrastive, normalize
 from jaxcl.programs import assemble, frozen, hosts, identity
@@ -44,7 +44,7 @@ def run(
       The row: uniformity (t = 2), alignment (alpha = 2), tolerance (mean cosine of pairs of one class), means of local
       separation and of the penalties' entropy in nats.
     """
-    console, workdir = console or terminal(), pathlib.Path(workdir)
+    console, workdir = console or terminal(), paths.parse(workdir)
     mesh = assemble.mesh()
     test = assemble.source(config, config.data.test_split)
     step, variables = frozen.restore(config, workdir, test.image_shape[2], mesh, step)
@@ -76,8 +76,8 @@ def run(
         about = {"pair_batch_size": min(config.train.batch_size, count)}
     arrays = {name: np.asarray(value) for name, value in measured.items()}
     if hosts.first():
-        kept: dict[str, Any] = {name: value for name, value in arrays.items() if value.ndim}
-        np.savez(workdir / "analysis.npz", **kept)
+        kept = {name: value for name, value in arrays.items() if value.ndim}
+        paths.write_arrays(workdir / "analysis.npz", kept)
         save_embeddings(
             workdir / "embeddings.npz",
             np.asarray(plain),
@@ -121,7 +121,7 @@ def save_embeddings(
     arrays = {"embeddings": embeddings, "views": views, "labels": labels}
     if tsne:
         arrays["tsne"] = plane(embeddings[:MAPPED].reshape(min(MAPPED, len(embeddings)), -1))
-    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    paths.write_arrays(path, arrays)
 
 
 def plane(points: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jaxcl import paths
 from jaxcl.programs import older
 from jaxcl.reporting.judgements import CLAIM_SETS
 from jaxcl.reporting.report import write_claims
@@ -23,7 +24,7 @@ def run(root: str | Path) -> Path:
     Raises:
       ValueError: `root` is not a directory.
     """
-    root = Path(root)
+    root = paths.parse(root)
     if not root.is_dir():
         raise ValueError(
             f"claims: {str(root)!r} is not a directory; give the one that holds the runs"

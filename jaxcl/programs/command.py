@@ -1,12 +1,12 @@
 """From parsed arguments to a program, and from its errors to one line and an exit code."""
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jaxcl import config as configs
+from jaxcl import paths
 from jaxcl.launch import Journal, restart_command
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _dispatch(
 
         prepare.run(arguments.dataset, arguments.data_dir)
         return 0
-    workdir = pathlib.Path(arguments.workdir) if arguments.workdir else pathlib.Path()
+    workdir = paths.parse(arguments.workdir or ".")
     if program == "export":
         from jaxcl.programs import export
 

@@ -4,7 +4,6 @@ Names are flat, ``params/...`` and ``batch_stats/...``; the file's metadata hold
 """
 
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxcl import paths
 from jaxcl.programs import assemble, frozen, hosts, older
 from jaxcl.programs.workdir import load_config
 
@@ -33,20 +33,18 @@ def run(
     Raises:
       ValueError: no such run or checkpoint, another ending, or the extra is not installed.
     """
-    workdir, output = pathlib.Path(workdir), pathlib.Path(output)
+    workdir, output = paths.parse(workdir), paths.parse(output)
     if output.suffix != ".safetensors":
         raise ValueError(f"--output={output} must end in .safetensors, the form that is written")
-    save_file = _safetensors().save_file
+    save = _safetensors().save
     config = load_config(workdir)
     mesh = assemble.mesh()
     source = assemble.source(config, config.data.test_split)
     step, variables = frozen.restore(config, workdir, source.image_shape[2], mesh, step)
     if hosts.first():
-        output.parent.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(output.parent)
         metadata = {"config": json.dumps(config.to_dict()), "step": str(step)}
-        temporary = output.with_name(output.name + ".tmp")
-        save_file(flatten(jax.device_get(variables)), temporary, metadata)
-        os.replace(temporary, output)
+        paths.write_bytes(output, save(flatten(jax.device_get(variables)), metadata))
     return output
 
 

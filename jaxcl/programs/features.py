@@ -4,6 +4,7 @@ Reads an ``.npz`` with ``features [n, d]`` and ``labels [n]`` and, optionally, `
 features of another view of the same images in the same order. Without it nothing is said of pairs.
 """
 
+import io
 import json
 import pathlib
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcl import metrics
+from jaxcl import metrics, paths
 from jaxcl.losses import normalize
 from jaxcl.metrics.readout import fit_readout, readout_accuracy
 from jaxcl.programs import report
@@ -43,9 +44,9 @@ def run(
     Raises:
       ValueError: the file is not what the top of this page says.
     """
-    path, workdir = pathlib.Path(embeddings), pathlib.Path(workdir)
+    path, workdir = paths.parse(embeddings), paths.parse(workdir)
     features, labels, second = load(path)
-    workdir.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(workdir)
     classes = int(labels.max()) + 1
     order = np.random.default_rng(seed).permutation(len(features))
     chosen = order[:COUNT]
@@ -61,8 +62,8 @@ def run(
         temperature=temperature,
     )
     arrays = {name: np.asarray(value) for name, value in measured.items()}
-    kept: dict[str, Any] = {name: value for name, value in arrays.items() if value.ndim}
-    np.savez(workdir / "analysis.npz", **kept)
+    kept = {name: value for name, value in arrays.items() if value.ndim}
+    paths.write_arrays(workdir / "analysis.npz", kept)
     about = {
         "dataset": path.stem,
         "loss": "features",
@@ -91,9 +92,9 @@ def run(
         "candidates": {"kind": "batch"},
         "train": {},
     }
-    directory.write_text(workdir / "config.json", json.dumps(config, indent=2) + "\n")
+    paths.write_text(workdir / "config.json", json.dumps(config, indent=2) + "\n")
     directory.write_json(workdir / "environment.json", directory.environment())
-    directory.write_text(workdir / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    paths.write_text(workdir / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     return report.run(workdir)
 
 
@@ -101,7 +102,7 @@ def load(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]
     """Features, labels from 0 and the second view or None, checked."""
     if not path.is_file():
         raise ValueError(f"--embeddings={path}: there is no such file")
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     missing = {"features", "labels"} - set(found)
     if missing:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxcl import sharding
+from jaxcl import paths, sharding
 from jaxcl.config import flatten, override
 from jaxcl.data import sources
 from jaxcl.programs import assemble, plan_page, resident
@@ -120,7 +120,7 @@ def run(
         found["remedies"] = remedies(config, train, mesh, first, room)
     console.print(plan_page.lines(found))
     if workdir is not None:
-        console.print(f"plan: saved in {save(pathlib.Path(workdir), found)}")
+        console.print(f"plan: saved in {save(paths.parse(workdir), found)}")
     return found
 
 
@@ -356,13 +356,13 @@ def remedy_overrides(config: ConfigDict, devices: int, first: Attempt) -> list[d
 
 def save(workdir: pathlib.Path, found: dict[str, Any]) -> pathlib.Path:
     """Write one plan and, anew, the page of all plans of the directory; the page."""
-    workdir.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(workdir)
     config = re.sub(r"\W+", "-", found["config"].removesuffix(".py")).strip("-") or "config"
     parts = [config, str(found["batch_size"]), found["topology"].replace(":", "-")]
     parts += [f"{name}-{value}" for name, value in found["switches"].items()]
     path = workdir / f"{'_'.join(parts)}.json"
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    paths.write_text(path, json.dumps(found, indent=1) + "\n")
     page = workdir / "plan.md"
     plans = [json.loads(each.read_text()) for each in sorted(workdir.glob("*.json"))]
-    page.write_text(plan_page.page(plans))
+    paths.write_text(page, plan_page.page(plans))
     return page

@@ -8,6 +8,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from jaxcl import paths
 from jaxcl.data import prepared
 from jaxcl.data.sources import load_source
 from jaxcl.programs import assemble
@@ -30,7 +31,12 @@ def run(name: str, data_dir: str | pathlib.Path | None = None) -> pathlib.Path:
     """
     if name == "digits" or name.startswith(("folder:", "npz:")):
         raise ValueError(f"the data set {name!r} needs no preparation; use it as it is")
-    where = None if data_dir is None else pathlib.Path(data_dir).expanduser()
+    where = None if data_dir is None else paths.parse(data_dir).expanduser()
+    if where is not None and paths.is_remote(where):
+        raise ValueError(
+            f"--data_dir={where}: a set is prepared in a local folder; copy it there afterwards with: gcloud storage "
+            f"rsync --recursive FOLDER/{name} {where}/{name}"
+        )
     if name == "imagenet100":
         return _imagenet100(where)
     import tensorflow_datasets as tfds
@@ -70,7 +76,11 @@ def _imagenet100(where: pathlib.Path | None) -> pathlib.Path:
 
     named = ConfigDict({"data": {"data_dir": "" if where is None else str(where)}})
     searched = prepared.places(
-        [pathlib.Path(folder).expanduser() for folder in assemble.data_dirs(named)]
+        [
+            pathlib.Path(folder).expanduser()
+            for folder in assemble.data_dirs(named)
+            if "://" not in folder
+        ]
     )
     source = prepared.find_prepared(imagenet100.SOURCE, searched)
     if source is None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxcl import sharding
+from jaxcl import paths, sharding
 from jaxcl.data import pipeline, sources
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.models import count_parameters
@@ -50,7 +50,7 @@ def run(
       NonFiniteLoss: with the step and the last good checkpoint.
     """
     console = console or terminal()
-    workdir = pathlib.Path(workdir)
+    workdir = paths.parse(workdir)
     mesh = assemble.mesh()
     train = check(config)
     resuming = directory.open_for_training(workdir, config, force)

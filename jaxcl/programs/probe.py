@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxcl import paths
 from jaxcl.data.sources import Source
 from jaxcl.programs import assemble, frozen, labelled, readouts
 from jaxcl.programs import workdir as directory
@@ -45,7 +46,7 @@ def run(
     Raises:
       ValueError: no such run or checkpoint, or a class without training images.
     """
-    console, workdir = console or terminal(), pathlib.Path(workdir)
+    console, workdir = console or terminal(), paths.parse(workdir)
     readouts.check(config)
     mesh = assemble.mesh()
     train = assemble.source(config, config.evaluate.train_split or config.data.train_split)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxcl import paths
 from jaxcl.programs import older
 from jaxcl.reporting.publication import publish as freeze
 from jaxcl.reporting.report import FORMATS, write_report
@@ -34,7 +35,7 @@ def run(
     Raises:
       ValueError: `root` is not a directory, a format is unknown, or there is nothing to publish.
     """
-    root = Path(root)
+    root = paths.parse(root)
     if not root.is_dir():
         raise ValueError(
             f"report: {str(root)!r} is not a directory; give the one that holds the runs"

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxcl import paths
 from jaxcl.config import override
 from jaxcl.programs import analyze, hosts, pretrain, probe, report, theory
 from jaxcl.programs.terminal import terminal
@@ -63,7 +64,7 @@ def run(
       ValueError: a mistake in the grid, found before the first cell runs.
     """
     console = console or terminal()
-    root = pathlib.Path(workdir)
+    root = paths.parse(workdir)
     chosen = choose(config, cells, only)
     baselines: set[str] = set()
     for count, (name, cell) in enumerate(chosen.items()):

@@ -3,8 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
-import numpy as np
-
+from jaxcl import paths
 from jaxcl.analysis import theory
 from jaxcl.programs import report
 
@@ -27,11 +26,11 @@ def write(
     Returns:
       The file.
     """
-    folder = pathlib.Path(root) / "theory"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = paths.parse(root) / "theory"
+    paths.make_folder(folder)
     arrays = theory.theory_arrays(temperatures, temperature=temperature)
     path = folder / "analysis.npz"
-    np.savez(path, **arrays)
+    paths.write_arrays(path, arrays)
     return path
 
 

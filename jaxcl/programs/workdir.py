@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 import subprocess
 from typing import Any
 
@@ -14,6 +13,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxcl import config as configs
+from jaxcl import paths
 from jaxcl.programs import hosts, older
 from jaxcl.training.log import read_lines
 
@@ -33,8 +33,14 @@ def open_for_training(workdir: pathlib.Path, config: ConfigDict, force: bool = F
       Whether the directory already holds this run, so that it is resumed.
 
     Raises:
-      ValueError: it holds a run of another config, cannot be written, or is not the same on every process.
+      ValueError: it holds a run of another config, cannot be written, is not the same on every process, or is in a
+        bucket where the config asks for TensorBoard's files.
     """
+    if config.train.tensorboard and paths.is_remote(workdir):
+        raise ValueError(
+            f"train.tensorboard writes event files, which cannot grow in {workdir}; "
+            "--config.train.tensorboard=False does without, metrics.jsonl has the same numbers"
+        )
     resumes = _claim(workdir, config, force) if hosts.first() else False
     resumes = bool(hosts.from_first(resumes))
     if jax.process_count() > 1:
@@ -46,7 +52,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
     """Raise `ValueError` if this process does not see the file that the first one leaves."""
     token = workdir / f".shared-{hosts.from_first(os.getpid())}"
     if hosts.first():
-        token.touch()
+        paths.write_bytes(token, b"")
     hosts.from_first(0)
     seen = token.is_file()
     hosts.from_first(0)
@@ -61,16 +67,20 @@ def _check_shared(workdir: pathlib.Path) -> None:
 
 def _claim(workdir: pathlib.Path, config: ConfigDict, force: bool) -> bool:
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
+        paths.make_folder(workdir)
         probe = workdir / ".writable"
-        probe.touch()
+        paths.write_bytes(probe, b"")
         probe.unlink()
-    except OSError as error:
-        raise ValueError(f"cannot write to workdir {workdir}: {error.strerror or error}") from None
+    except Exception as error:
+        # Of a bucket, any type: no such bucket, no rights, no network.
+        if not (isinstance(error, OSError) or paths.is_remote(workdir)):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
+        raise ValueError(f"cannot write to workdir {workdir}: {reason}") from None
     path = workdir / "config.json"
     if not path.is_file():
         write_json(workdir / "environment.json", environment())
-        write_text(path, configs.to_json(config))
+        paths.write_text(path, configs.to_json(config))
         return False
     difference = older.difference(path.read_text(), config)
     if not difference:
@@ -85,7 +95,7 @@ def _claim(workdir: pathlib.Path, config: ConfigDict, force: bool) -> bool:
         for p in (workdir.with_name(f"{workdir.name}.old-{i}") for i in range(1, 1000))
         if not p.exists()
     )
-    shutil.move(workdir, aside)
+    paths.move(workdir, aside)
     return _claim(workdir, config, force)
 
 
@@ -137,8 +147,7 @@ def append_rows(workdir: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     """Append rows to ``rows.jsonl``; the first process does."""
     if not hosts.first():
         return
-    with (workdir / "rows.jsonl").open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    paths.append_text(workdir / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -148,14 +157,7 @@ def read_rows(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    paths.write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def _revision() -> str:

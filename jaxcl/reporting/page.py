@@ -116,7 +116,7 @@ def _spaced(text: str) -> str:
 
 
 def _data_uri(files: dict[str, Path]) -> str:
-    if "svg" in files and files["svg"].stat().st_size <= _LARGEST_INLINE_SVG:
+    if "svg" in files and len(files["svg"].read_bytes()) <= _LARGEST_INLINE_SVG:
         return "data:image/svg+xml;base64," + _base64(files["svg"])
     if "png" in files:
         return "data:image/png;base64," + _base64(files["png"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcl import paths
 from jaxcl.reporting.blocks import Block, all_tables, blocks
 from jaxcl.reporting.frozen import FROZEN, pack, text
 from jaxcl.reporting.judgements import claims_tables
@@ -46,8 +47,8 @@ def publish(
     Raises:
       ValueError: no rows, or no command.
     """
-    root, folder = Path(root), Path(folder)
-    if root.resolve() == folder.resolve() and (folder / FROZEN).is_file():
+    root, folder = paths.parse(root), paths.parse(folder)
+    if paths.same(root, folder) and (folder / FROZEN).is_file():
         return make_again(folder, folder)
     runs = [run for run in collect_runs(root, defaults) if run.rows]
     if not runs:
@@ -58,15 +59,15 @@ def publish(
             "report: --publish needs --command='python main.py sweep ...', the command that made "
             "the runs"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(folder)
     records = [(run.name, flatten(run.config), run.environment, run.rows) for run in runs]
-    (folder / FROZEN).write_text(text(pack(records)), encoding="utf-8")
+    paths.write_text(folder / FROZEN, text(pack(records)))
     # Drawn from the rows as they were written, with the arrays and logs of where they came from.
     places = {run.name: run.folder for run in runs}
     frozen = [dataclasses.replace(run, folder=places[run.name]) for run in collect_runs(folder)]
     figures = _draw(blocks(build_studies(frozen)), folder / "figures")
     about = {"command": command, "figures": figures}
-    (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    paths.write_text(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return make_again(folder, folder)
 
 
@@ -76,7 +77,7 @@ def make_again(source: Path, folder: Path) -> Path:
     studies = build_studies(runs)
     about = _read_about(source)
     first = _first_line(blocks(studies), runs, about.get("command", ""))
-    folder.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(folder)
     tables = markdown(all_tables(studies, only_run=True))
     claims = markdown(claims_tables(studies))
     notes = source / NOTES
@@ -95,7 +96,7 @@ def make_again(source: Path, folder: Path) -> Path:
         ("table.csv", csv_text(studies)),
         ("claims.md", f"{first}\n\n{claims}"),
     ):
-        (folder / name).write_text(content, encoding="utf-8")
+        paths.write_text(folder / name, content)
     return folder / "README.md"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcl import paths
 from jaxcl.reporting import paper
 from jaxcl.reporting.blocks import Beside, Block, all_tables, besides, blocks
 from jaxcl.reporting.figures import Picture, theory
@@ -69,8 +70,8 @@ def write_report(
     Returns:
       The path of index.html.
     """
-    folder = Path(root) / "report"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = paths.parse(root) / "report"
+    paths.make_folder(folder)
     runs = collect_runs(root, defaults)
     studies = build_studies(runs)
     figures = _Figures(folder / "figures", formats)
@@ -85,23 +86,23 @@ def write_report(
         "Behaviour of contrastive losses", _lead(runs, studies, len(found)), sections
     )
     _write_tables(folder, studies)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    paths.write_text(folder / "index.html", page)
     return folder / "index.html"
 
 
 def _write_tables(folder: Path, studies: Sequence[Study]) -> None:
     """Writes tables.md, table.csv and claims.md; the same rows always give the same bytes."""
     tables = markdown(all_tables(studies))
-    (folder / "tables.md").write_text(tables, encoding="utf-8")
-    (folder / "table.csv").write_text(csv_text(studies), encoding="utf-8")
+    paths.write_text(folder / "tables.md", tables)
+    paths.write_text(folder / "table.csv", csv_text(studies))
     write_claims(folder, studies)
 
 
 def write_claims(folder: Path, studies: Sequence[Study]) -> Path:
     """Writes claims.md: every claim judged on every study; on no study at all, the claims alone."""
-    folder.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(folder)
     path = folder / "claims.md"
-    path.write_text(markdown(claims_tables(studies)), encoding="utf-8")
+    paths.write_text(path, markdown(claims_tables(studies)))
     return path
 
 

@@ -7,6 +7,7 @@ row means; grouping runs into comparable sets is the business of `jaxcl.reportin
 from __future__ import annotations
 
 import functools
+import io
 import json
 import re
 import zipfile
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcl import paths
 from jaxcl.reporting.frozen import FROZEN, nested, unpack
 from jaxcl.reporting.training_log import summarize_log
 
@@ -87,8 +89,8 @@ def collect_runs(root: str | Path, defaults: Mapping[str, Any] | None = None) ->
     published. Folders called report, theory or checkpoints are skipped, and runs that were moved
     aside (`.old-1`).
     """
-    root = Path(root)
-    runs = [run for folder in _run_folders(root) for run in _load(folder, root)]
+    root = paths.parse(root)
+    runs = [run for folder in _folders(root) if _is_run(folder) for run in _load(folder, root)]
     return _completed(runs, defaults) if defaults else runs
 
 
@@ -103,8 +105,9 @@ def read_log(path: Path) -> tuple[Row, ...]:
 
 def load_theory(root: str | Path) -> dict[str, np.ndarray]:
     """Returns the arrays of the first theory/analysis.npz at or below `root`; empty if none."""
-    root = Path(root)
-    found = sorted(root.glob("**/theory/analysis.npz"))
+    root = paths.parse(root)
+    places = (folder / "theory" / "analysis.npz" for folder in _folders(root))
+    found = sorted(path for path in places if path.is_file())
     return read_arrays(found[0]) if found else {}
 
 
@@ -118,7 +121,7 @@ def read_json_lines(path: Path) -> tuple[list[Row], int]:
         return [], 0
     rows: list[Row] = []
     unreadable = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_bytes().decode(errors="replace").splitlines():
         if not line.strip():
             continue
         try:
@@ -138,8 +141,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
     try:
-        # Opened here: np.load leaves the file open when it fails.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return {}
@@ -188,14 +190,18 @@ def _completed(runs: list[Run], defaults: Mapping[str, Any]) -> list[Run]:
     return completed
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and those below it that may be runs or hold some."""
     if not folder.is_dir():
         return
-    if any((folder / name).is_file() for name in ("config.json", "rows.jsonl", FROZEN)):
-        yield folder
+    yield folder
     for child in sorted(folder.iterdir()):
         if child.is_dir() and not _NOT_A_RUN.search(child.name):
-            yield from _run_folders(child)
+            yield from _folders(child)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "rows.jsonl", FROZEN))
 
 
 def _load(folder: Path, root: Path) -> list[Run]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from jaxcl import paths
 from jaxcl.reporting.names import temperature_words
 
 # Colours of Okabe and Ito (2008), distinguishable with every common colour blindness. A loss and
@@ -166,7 +168,7 @@ def legend_above(figure: Figure, axes: Axes, columns: int = 4) -> None:
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> dict[str, Path]:
     """Writes a figure once per format without dates, so that the same data gives the same file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    paths.make_folder(folder)
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": None},
@@ -179,5 +181,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> dic
         figure.set_layout_engine("none")
         for form in formats:
             written[form] = folder / f"{name}.{form}"
-            figure.savefig(written[form], dpi=200, metadata=metadata[form])
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=form, dpi=200, metadata=metadata[form])
+            paths.write_bytes(written[form], buffer.getvalue())
     return written

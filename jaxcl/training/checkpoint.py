@@ -17,6 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from jaxcl import paths
+
 
 class SaveFailed(OSError):
     """A checkpoint could not be written; the ones before it are whole."""
@@ -26,12 +28,12 @@ class Checkpoints:
     """The checkpoints below one directory.
 
     Args:
-      directory: made if absent.
+      directory: made if absent; local, or in a bucket.
       keep: how many of the newest steps are kept.
     """
 
     def __init__(self, directory: pathlib.Path, keep: int = 2):
-        self._directory = pathlib.Path(directory).absolute()
+        self._directory = paths.absolute(paths.parse(directory))
         self._options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
         )
@@ -78,13 +80,20 @@ class Checkpoints:
         except jax.errors.JaxRuntimeError:
             raise  # a process was lost, which is not the disk's fault
         except Exception as error:
-            # Any type: tensorstore raises ValueError for a full disk. Only a finished step has a number for a name.
-            whole = [int(p.name) for p in self._directory.glob("*") if p.name.isdigit()]
+            # Any type: tensorstore raises ValueError for a full disk.
+            whole = self._whole()
             last = f"step {max(whole)}" if whole else "none"
             raise SaveFailed(
                 f"cannot write a checkpoint into {self._directory}: {' '.join(str(error).split())[:300]}; last good "
                 f"checkpoint: {last}. Once there is space and the right to write, the same command goes on from it"
             ) from error
+
+    def _whole(self) -> list[int]:
+        """The finished steps: locally those with a number for a name; in a bucket, where nothing is renamed, marked."""
+        named = [path for path in self._directory.glob("*") if path.name.isdigit()]
+        if paths.is_remote(self._directory):
+            named = [path for path in named if (path / "commit_success.txt").is_file()]
+        return [int(path.name) for path in named]
 
     def restore(self, abstract: dict[str, Any], step: int | None = None) -> dict[str, Any]:
         """Read those items of one step that are asked for.
@@ -163,11 +172,11 @@ class Checkpoints:
 
     def _set_aside(self, step: int, move: bool = True) -> pathlib.Path:
         parent = self._directory.parent / "damaged"
-        parent.mkdir(exist_ok=True)
+        paths.make_folder(parent)
         aside = next(p for p in (parent / f"{step}-{i}" for i in range(1000)) if not p.exists())
         if move:
             with contextlib.suppress(FileNotFoundError):
-                (self._directory / str(step)).rename(aside)
+                paths.move(self._directory / str(step), aside)
         _from_first(0)  # nobody lists the directory before that
         self._manager.close()
         self._manager = ocp.CheckpointManager(self._directory, options=self._options)

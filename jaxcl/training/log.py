@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import json
-import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,10 @@ from typing import Any, Protocol
 
 import rich.console
 import rich.progress
+
+from jaxcl import paths
+
+SECONDS = 30.0  # at least, between two writes of metrics to a bucket
 
 
 class Console(Protocol):
@@ -38,14 +41,27 @@ class MetricsFile:
     def __init__(self, path: pathlib.Path, resume_step: int = 0):
         self._path = path
         kept = [row for row in read_lines(path) if row["step"] <= resume_step]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        os.replace(temporary, path)
+        self._written = "".join(json.dumps(row) + "\n" for row in kept)
+        self._new = ""
+        paths.write_text(path, self._written)
+        self._last = time.monotonic()
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append one line."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append one line; an object of a bucket is written again only now and then."""
+        self._new += json.dumps(row) + "\n"
+        if not paths.is_remote(self._path) or time.monotonic() - self._last >= SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if not self._new:
+            return
+        if paths.is_remote(self._path):
+            self._written += self._new
+            paths.write_text(self._path, self._written)
+        else:
+            paths.append_text(self._path, self._new)
+        self._new, self._last = "", time.monotonic()
 
 
 class Metrics(Protocol):
@@ -53,6 +69,9 @@ class Metrics(Protocol):
 
     def write(self, row: dict[str, Any]) -> None:
         """Keep one row: ``step`` and named values."""
+
+    def flush(self) -> None:
+        """See to it that a run which ends now has its rows."""
 
 
 class _Several:
@@ -64,6 +83,10 @@ class _Several:
     def write(self, row: dict[str, Any]) -> None:
         for writer in self._writers:
             writer.write(row)
+
+    def flush(self) -> None:
+        for writer in self._writers:
+            writer.flush()
 
 
 class TensorBoard:
@@ -88,6 +111,10 @@ class TensorBoard:
                 self._histogram(name, value, step)
             elif name != "step":
                 self._writer.add_scalar(name, value, step)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
         self._writer.flush()
 
     def close(self) -> None:
@@ -124,11 +151,13 @@ def open_metrics(folder: pathlib.Path, resume_step: int, *, tensorboard: bool) -
       tensorboard: whether event files are written too.
     """
     lines = MetricsFile(folder / "metrics.jsonl", resume_step)
-    if not tensorboard:
-        yield lines
-        return
-    with contextlib.closing(TensorBoard(folder / "tensorboard", resume_step)) as events:
-        yield _Several(lines, events)
+    with contextlib.ExitStack() as stack:
+        stack.callback(lines.flush)
+        if not tensorboard:
+            yield lines
+            return
+        events = TensorBoard(folder / "tensorboard", resume_step)
+        yield _Several(lines, stack.enter_context(contextlib.closing(events)))
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -176,6 +176,8 @@ def train(
             if done % checkpoint_every == 0 or last_step or stopping:
                 pending = (done, scalars)
                 note = flush() or note  # a state that is not finite is never saved
+                if metrics is not None:
+                    metrics.flush()
                 checkpoints.save(done, to_items(state))
             progress.update(done, note)
             if stopping or (last_step and stop.requested()):
