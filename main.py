@@ -81,7 +81,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         "--embeddings", metavar="FILE.npz", help="analyze: features and labels of any model"
     )
     parser.add_argument(
-        "--topology", metavar="CHIP:SHAPE", help="plan: v5e:8x8, v4:2x2x4, v5p:..., v6e:..., cpu:8"
+        "--topology",
+        metavar="CHIP:SHAPE",
+        help="plan: v5e:8x8, v4:2x2x4, v5p:..., v6e:..., h100:8, cpu:8",
     )
     parser.add_argument(
         "--publish",

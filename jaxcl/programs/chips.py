@@ -6,19 +6,24 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxcl.programs import gpus
+
 DOCS = "https://docs.cloud.google.com/tpu/docs/"
+NVIDIA = "https://www.nvidia.com/en-us/data-center/"
 
 
 class Chip(NamedTuple):
     """One device, as its maker publishes it.
 
     Attributes:
-      flops: bfloat16 operations a second; float32 products take one bfloat16 pass at JAX's default precision.
+      flops: bfloat16 operations a second; float32 products take one bfloat16 pass at JAX's default precision (on GPUs a
+        slower one of TF32, so that a step of float32 takes longer than is estimated).
       memory: bytes of HBM.
       bandwidth: bytes of HBM a second.
       interconnect: bytes a second between chips, both directions together; None where the page does not say.
       source: where the numbers stand.
       settings: what the compiler has to be told besides the topology.
+      usable: share of the memory that JAX takes unless it is told otherwise.
     """
 
     flops: float
@@ -27,6 +32,7 @@ class Chip(NamedTuple):
     interconnect: float | None
     source: str
     settings: tuple[tuple[str, str], ...] = ()
+    usable: float = 1.0
 
 
 GIB = 2.0**30
@@ -35,6 +41,8 @@ CHIPS = {
     "v5e": Chip(197e12, 16 * GIB, 819e9, 400e9, DOCS + "v5e"),
     "v5p": Chip(459e12, 95 * GIB, 2765e9, 600e9, DOCS + "v5p"),
     "v6e": Chip(918e12, 32 * GIB, 1638e9, 800e9, DOCS + "v6e"),
+    # Without sparsity; the memory as XLA sees it, of which XLA_PYTHON_CLIENT_MEM_FRACTION is 0.75.
+    "h100": Chip(989e12, 84_929_347_584, 3352e9, 900e9, NVIDIA + "h100/", usable=0.75),
 }
 # libtpu asks the cloud who it is unless it is told; the values have to be there and do not matter.
 ENVIRONMENT = {
@@ -48,7 +56,7 @@ def target_devices(topology: str) -> tuple[list[Any], Chip | None]:
     """The devices to compile for.
 
     Args:
-      topology: ``v5e:8x8`` and the like, or ``cpu:8``.
+      topology: ``v5e:8x8`` and the like, ``h100:8``, or ``cpu:8``.
 
     Returns:
       The devices, and the chip's rates (None: nobody publishes them).
@@ -65,10 +73,13 @@ def target_devices(topology: str) -> tuple[list[Any], Chip | None]:
                 f"add --devices={shape}"
             )
         return have[: int(shape)], None
+    if kind in ("gpu", "cuda", *gpus.TARGETS):
+        return gpus.devices(kind, shape), CHIPS[kind]
     if kind not in CHIPS or not all(size.isdigit() for size in shape.split("x")):
         raise ValueError(
-            f"unknown --topology {topology!r}; it is cpu:N or CHIP:SHAPE, as v5e:8x8 or v4:2x2x4, with the chips "
-            f"{', '.join(CHIPS)}"
+            f"unknown --topology {topology!r}; it is cpu:N, h100:N or CHIP:SHAPE, as v5e:8x8 or v4:2x2x4, with the "
+            f"chips "
+            f"{', '.join(chip for chip in CHIPS if chip not in gpus.TARGETS)}"
         )
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(

@@ -93,7 +93,7 @@ def run(
 
     Args:
       config: of the run that is to come.
-      topology: ``v5e:8x8`` and the like, or ``cpu:8``.
+      topology: ``v5e:8x8`` and the like, ``h100:8``, or ``cpu:8``.
       name: of the config, for the page.
       workdir: a directory that collects plans and the page that shows them all; None: nothing is saved.
       console: None for the terminal.
@@ -111,7 +111,7 @@ def run(
     assemble.check_step(config, train, len(devices))
     mesh = sharding.make_mesh(devices)
     console.print(f"plan: compiling the step of {len(devices)} x {topology}")
-    room = None if chip is None else chip.memory
+    room = None if chip is None else chip.usable * chip.memory
     first = attempt(config, train, mesh, room)
     found = describe(config, train, mesh, topology, chip, first) | {"config": name}
     if not first.fits:
@@ -163,7 +163,7 @@ def attempt(
     with jax.set_mesh(mesh):
         traced = step.trace(*inputs)
         work = count_work(traced.jaxpr)
-        lowered, begun = traced.lower(), time.perf_counter()
+        lowered, begun = traced.lower(**_platform(mesh)), time.perf_counter()
         try:
             compiled = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
@@ -182,9 +182,17 @@ def attempt(
     temporaries += max(fresh, 0)
     used, text = held + temporaries + program, compiled.as_text() or ""
     if room is not None and used > room:
-        reason = "the step compiles, but the training images leave no room for it; data.resident=host does"
+        reason = "the step compiles, but needs more than there is"
+        if used - resident_bytes(config, train) <= room:
+            reason = "the step compiles, but the training images leave no room for it; data.resident=host does"
         return Attempt(False, used, room, temporaries, program, text, work, seconds, reason)
     return Attempt(True, used, None, temporaries, program, text, work, seconds)
+
+
+def _platform(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """What lowering for a GPU has to be told, because jax would look for one."""
+    kind = mesh.devices.flat[0].platform
+    return {"lowering_platforms": ("cuda",)} if kind in ("gpu", "cuda") else {}
 
 
 def _exceeded(text: str) -> tuple[float, float | None]:

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -156,7 +158,7 @@ def test_an_estimate_is_the_longest_of_three_times():
 
 
 def test_rates_have_a_source():
-    assert set(chips.CHIPS) == {"v4", "v5e", "v5p", "v6e"}
+    assert set(chips.CHIPS) == {"v4", "v5e", "v5p", "v6e", "h100"}
     assert all(re.match("https://", chip.source) for chip in chips.CHIPS.values())
 
 
@@ -172,6 +174,32 @@ def test_a_machine_without_libtpu_says_what_to_install(tiny, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs libtpu.*pip install 'jaxcl\[plan\]'"):
         plan.run(tiny, "v5e:2x4")
+
+
+def test_a_machine_without_the_cuda_plugin_says_what_to_install_and_what_to_do_instead(
+    tiny, monkeypatch
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    words = r"needs the CUDA plugin.*jax-cuda12-plugin==.*--topology=cpu:N works.*main.py verify"
+    with pytest.raises(ValueError, match=words):
+        plan.run(tiny, "h100:8")
+
+
+@pytest.mark.parametrize("topology", ["gpu:8", "cuda:8", "h100", "h100:0", "h100:2x4"])
+def test_a_gpu_has_to_be_named_and_counted(tiny, topology):
+    with pytest.raises(ValueError, match=rf"--topology={topology}:? does not say .* h100:N\. "):
+        plan.run(tiny, topology)
+
+
+@pytest.mark.slow
+def test_the_step_compiles_for_gpus_where_there_is_none(tiny):
+    """In a process of its own: the plugin must not become a backend of the tests."""
+    pytest.importorskip("jax_plugins.xla_cuda12")
+    command = [sys.executable, "main.py", "plan", "--config=configs/digits.py", "--topology=h100:8"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "fits                 small_conv, batch 256 on 8 devices (h100:8)" in done.stdout
+    assert "of 79.1 GiB" in done.stdout and "all-gather" in done.stdout
 
 
 @pytest.mark.parametrize("topology", ["v5e", "v9:2x2", "v5e:8by8", "cpu:0", "cpu"])
