@@ -11,12 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcl.analysis.gradients import (
-    Loss,
-    check_temperatures,
-    penalty_entropy,
-    split_constants,
-)
+from jaxcl.analysis.gradients import Loss, check_temperatures, split_constants
+from jaxcl.analysis.penalties import penalty_entropy
 from jaxcl.losses import DECOUPLED_BY, LOSSES, ROW_COUPLED
 from jaxcl.losses import normalize as to_sphere
 

@@ -11,14 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcl.analysis.gradients import (
-    Loss,
-    check_temperatures,
-    coupling,
-    penalty_entropy,
-    relative_penalties,
-)
+from jaxcl.analysis.gradients import Loss, check_temperatures
 from jaxcl.analysis.interview import quick_compilation
+from jaxcl.analysis.penalties import coupling, penalty_entropy, relative_penalties
 from jaxcl.losses import LOSSES, contrastive
 
 # Those of Wang & Liu's tables.

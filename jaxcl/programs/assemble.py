@@ -1,12 +1,8 @@
 """From a configuration to the parts of a run, as plain values; and the checks that come before any compilation."""
 
-import contextlib
 import functools
 import inspect
 import json
-import math
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,16 +11,17 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxcl import sharding
-from jaxcl.config import suggest
-from jaxcl.data import augment, lab, sources, views
+from jaxcl.data import augment, sources
 from jaxcl.losses import LOSSES
-from jaxcl.models import MODELS, Model, build_model
-from jaxcl.programs import resident
-from jaxcl.programs.terminal import terminal
-from jaxcl.training.candidates import KINDS, Candidates, build_candidates, num_slots
+from jaxcl.models import Model, build_model
+from jaxcl.programs.choices import check_names as check_names
+from jaxcl.programs.pictures import center as center
+from jaxcl.programs.pictures import data_dirs as data_dirs
+from jaxcl.programs.pictures import make_views as make_views
+from jaxcl.programs.pictures import source as source
+from jaxcl.training.candidates import Candidates, build_candidates, num_slots
 from jaxcl.training.coupled import build_share
-from jaxcl.training.log import Progress
-from jaxcl.training.optimizer import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule
+from jaxcl.training.optimizer import build_optimizer, build_schedule
 from jaxcl.training.state import Hyper
 from jaxcl.training.step import Parts, Step, build_step
 
@@ -50,79 +47,6 @@ class Length(NamedTuple):
 
     steps: int
     steps_per_epoch: int
-
-
-def data_dirs(config: ConfigDict) -> tuple[str, ...]:
-    """Where prepared data sets are looked for, first to last."""
-    named = (config.data.data_dir, os.environ.get("JAXCL_DATA_DIR", ""))
-    named += (os.environ.get("TFDS_DATA_DIR", ""), str(pathlib.Path.home() / "tensorflow_datasets"))
-    return tuple(dict.fromkeys(name for name in named if name))
-
-
-@functools.lru_cache(maxsize=8)
-def _source(
-    name: str, split: str, dirs: tuple[str, ...], size: int, in_memory: bool | None, limit: int
-) -> sources.Source:
-    with contextlib.ExitStack() as stack:
-        bar: list[Progress] = []
-
-        def progress(done: int, total: int) -> None:
-            if not bar:
-                title = f"decode {name}/{split}"
-                bar.append(stack.enter_context(Progress(title, total, terminal())))
-            bar[0].update(done)
-
-        return sources.load_source(
-            name,
-            split,
-            data_dir=dirs,
-            size=size or None,
-            in_memory="auto" if in_memory is None else in_memory,
-            memory_limit=limit,
-            progress=progress,
-        )
-
-
-def source(config: ConfigDict, split: str) -> sources.Source:
-    """The images of ``train_split`` or ``test_split``; kept for the next cell of a grid."""
-    data = config.data
-    in_memory = True if data.resident == "device" and split == data.train_split else None
-    return _source(data.name, split, data_dirs(config), data.resize, in_memory, data.resident_limit)
-
-
-def check_names(config: ConfigDict) -> None:
-    """Raise `ValueError` for an unknown name or an impossible number, before the data is looked for."""
-    known = (
-        ("loss.name", LOSSES),
-        ("model.name", MODELS),
-        ("optimizer.name", OPTIMIZERS),
-        ("optimizer.schedule", SCHEDULES),
-        ("candidates.kind", KINDS),
-        ("evaluate.features", ("backbone", "projection")),
-        ("evaluate.solver", ("lbfgs", "sgd", "adam")),
-        ("evaluate.readout", ("linear", "mlp")),
-        ("candidates.initial", ("random", "encoded")),
-        ("data.views", ("crops", "lab")),
-        ("data.center", ("resize", "crop")),
-        ("loss.normalizer", ("batch", "first")),
-    )
-    for name, names in known:
-        section, leaf = name.split(".")
-        value = config[section][leaf]
-        if value not in names:
-            raise ValueError(f"unknown {name} {value!r}{suggest(value, names)}")
-    resident.check_choice(config)
-    temperature = config.loss.temperature
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(
-            f"loss.temperature must be positive and finite, got {temperature}; it divides the similarities "
-            "(0.05 to 1 is usual)"
-        )
-    rate = config.optimizer.learning_rate
-    if not (math.isfinite(rate) and rate >= 0):
-        raise ValueError(f"optimizer.learning_rate must be finite and not negative, got {rate}")
-    if not config.train.steps and config.train.epochs <= 0:
-        raise ValueError(f"train.epochs must be positive, got {config.train.epochs}")
 
 
 def check(config: ConfigDict, train: sources.Source, devices: int) -> None:
@@ -276,46 +200,6 @@ def candidates(config: ConfigDict, train: sources.Source) -> Candidates:
         draws=config.candidates.draws,
         split_bank=config.candidates.split_bank,
     )
-
-
-def make_views(
-    config: ConfigDict, count: int, augmentation: ConfigDict | None = None
-) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
-    """(key, images, index) -> ``count`` random, normalised views of each image ``[b, v, h, w, c]``.
-
-    They are drawn as ``augmentation`` says; None for that of the training.
-    """
-    settings = dict(config.augment if augmentation is None else augmentation)
-    size, finish = config.data.image_size, _finish(config)
-
-    def make(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
-        return finish(views.several(key, images, index, num_views=count, size=size, **settings))
-
-    return make
-
-
-def _finish(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
-    """The last thing that happens to a view: its colour space, mean and deviation."""
-    mean, std, to_lab = config.data.mean, config.data.std, config.data.views == "lab"
-
-    def finish(made: jax.Array) -> jax.Array:
-        return augment.normalize_images(lab.rgb_to_lab(made) if to_lab else made, mean, std)
-
-    return finish
-
-
-def center(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
-    """Images as the evaluation sees them: resized, cropped in the middle, normalised; no randomness."""
-
-    size, finish, cut = config.data.image_size, _finish(config), config.data.center == "crop"
-
-    def make(images: jax.Array) -> jax.Array:
-        if cut:
-            top, left = ((side - size) // 2 for side in images.shape[1:3])
-            images = images[:, top : top + size, left : left + size]
-        return finish(augment.center_view(images, size))
-
-    return make
 
 
 def length(config: ConfigDict, train: sources.Source) -> Length:

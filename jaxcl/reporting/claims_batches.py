@@ -18,13 +18,12 @@ from jaxcl.reporting.names import loss_title, seed_words
 from jaxcl.reporting.quantities import MULTIPLIER, Readout
 from jaxcl.reporting.statistics import bootstrap_interval, mean
 from jaxcl.reporting.verdicts import (
-    DOES_NOT_HOLD,
-    HOLDS,
     LEAST_SEEDS,
     NOT_ENOUGH,
     Claim,
     ClaimSet,
     Evidence,
+    judged,
     minus,
     too_few,
     with_interval,
@@ -45,8 +44,8 @@ def multiplier_grows(study: BatchStudy) -> Evidence:
         return _too_few(len(sizes), len(seeds), number)
     steps = [[values[b][seed] - values[a][seed] for seed in seeds] for a, b in pairwise(sizes)]
     least = min(steps, key=lambda step: bootstrap_interval(step)[0])
-    return Evidence(
-        HOLDS if bootstrap_interval(least)[0] > 0 else DOES_NOT_HOLD,
+    return judged(
+        bootstrap_interval(least)[0] > 0,
         f"{number}; least step {with_interval(least, 3)}; {seed_words([len(seeds)])}",
     )
 
@@ -61,10 +60,8 @@ def ahead_at_small_batches(study: BatchStudy) -> Evidence:
     least = min(len(lead) for lead in leads.values())
     if least < LEAST_SEEDS:
         return _too_few(None, least, _lead_words(leads))
-    return Evidence(
-        HOLDS
-        if all(bootstrap_interval(lead)[0] >= 0 for lead in leads.values())
-        else DOES_NOT_HOLD,
+    return judged(
+        all(bootstrap_interval(lead)[0] >= 0 for lead in leads.values()),
         f"DCL − {loss_title(study.ordinary)}, percentage points: {_lead_words(leads)}"
         + _nearest_words(study, small)
         + f"; {seed_words([least])}",
@@ -84,8 +81,8 @@ def lead_shrinks(study: BatchStudy) -> Evidence:
     if len(seeds) < LEAST_SEEDS:
         return _too_few(None, len(seeds), words)
     shrinkage = [ends[0][seed] - ends[1][seed] for seed in seeds]
-    return Evidence(
-        HOLDS if bootstrap_interval(shrinkage)[0] > 0 else DOES_NOT_HOLD,
+    return judged(
+        bootstrap_interval(shrinkage)[0] > 0,
         f"from {low} to {high} images the lead falls by {with_interval(shrinkage)} percentage "
         f"points ({words}); {seed_words([len(seeds)])}",
     )

@@ -16,13 +16,12 @@ from jaxcl.reporting.statistics import bootstrap_interval, mean
 from jaxcl.reporting.streams import PRINTED, cell_of, stream_studies
 from jaxcl.reporting.study import Measured, Study
 from jaxcl.reporting.verdicts import (
-    DOES_NOT_HOLD,
-    HOLDS,
     LEAST_SEEDS,
     NOT_ENOUGH,
     Claim,
     ClaimSet,
     Evidence,
+    judged,
     minus,
     too_few,
     with_interval,
@@ -58,8 +57,8 @@ def best(printed: str, quantity: Quantity | None, direction: int) -> Callable[[S
         rival = min(margins, key=lambda name: mean(margins[name]))
         ahead = all(bootstrap_interval(margin)[0] > 0 for margin in margins.values())
         lead = with_interval(margins[rival], measured.digits)
-        return Evidence(
-            HOLDS if ahead else DOES_NOT_HOLD,
+        return judged(
+            ahead,
             f"{number}; {printed} is better than {rival} by {lead}; {seed_words([len(seeds)])}",
         )
 

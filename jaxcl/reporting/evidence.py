@@ -17,11 +17,10 @@ from jaxcl.reporting.quantities import EFFECTIVE, MINUS_UNIFORMITY
 from jaxcl.reporting.statistics import bootstrap_interval, mean, permutation_p, spearman
 from jaxcl.reporting.study import CellKey, Measured, Study
 from jaxcl.reporting.verdicts import (
-    DOES_NOT_HOLD,
-    HOLDS,
     LEAST_SEEDS,
     NOT_ENOUGH,
     Evidence,
+    judged,
     minus,
     too_few,
     with_interval,
@@ -58,8 +57,8 @@ def reversed_u(study: Study) -> Evidence:
     low, high = bootstrap_interval(drops_low), bootstrap_interval(drops_high)
     interior = all(taus[0] < tau < taus[-1] for tau in chosen)
     best_words = "/".join(temperature_words(tau) for tau in sorted(set(chosen)))
-    return Evidence(
-        HOLDS if interior and low[0] > 0 and high[0] > 0 else DOES_NOT_HOLD,
+    return judged(
+        interior and low[0] > 0 and high[0] > 0,
         f"best τ = {best_words}; above τ = {temperature_words(taus[0])} by {with_interval(drops_low)}, "
         f"above τ = {temperature_words(taus[-1])} by {with_interval(drops_high)} percentage points; "
         f"{len(taus)} temperatures, {seed_words([len(curves)])}",
@@ -77,8 +76,8 @@ def hard_keeps_uniformity(study: Study) -> Evidence:
     if len(falls) < LEAST_SEEDS:
         return too_few(2, len(falls))
     margins = [ordinary / 2 - abs(hard) for hard, ordinary in falls]
-    return Evidence(
-        HOLDS if bootstrap_interval(margins)[0] > 0 else DOES_NOT_HOLD,
+    return judged(
+        bootstrap_interval(margins)[0] > 0,
         f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: hard "
         f"{with_interval([h for h, _ in falls], 3)}, contrastive {with_interval([c for _, c in falls], 3)}; "
         f"{seed_words([len(falls)])}",
@@ -99,8 +98,8 @@ def hard_keeps_accuracy(study: Study) -> Evidence:
     beside = ""
     if both is not None and both[:2] == (low, high):
         beside = f" (contrastive: {mean([100 * fall for (fall,) in both[2]]):.2f})"
-    return Evidence(
-        HOLDS if bootstrap_interval(points)[1] < NOT_FALLING else DOES_NOT_HOLD,
+    return judged(
+        bootstrap_interval(points)[1] < NOT_FALLING,
         f"fall from τ = {temperature_words(low)} to {temperature_words(high)}: {with_interval(points)} "
         f"percentage points{beside}; {seed_words([len(points)])}",
     )
@@ -120,10 +119,8 @@ def simple_needs_hardness(study: Study) -> Evidence:
         return too_few(seeds=len(seeds))
     gaps = [far[seed] for seed in seeds]
     margins = [far[seed] / 4 - close[seed] for seed in seeds]
-    return Evidence(
-        HOLDS
-        if bootstrap_interval(gaps)[0] > FAR_WORSE and bootstrap_interval(margins)[0] > 0
-        else DOES_NOT_HOLD,
+    return judged(
+        bootstrap_interval(gaps)[0] > FAR_WORSE and bootstrap_interval(margins)[0] > 0,
         f"simple is {with_interval(gaps)} points below the best contrastive, hard_simple "
         f"{with_interval([close[seed] for seed in seeds])} below the best hard; "
         f"{seed_words([len(seeds)])}",
@@ -140,8 +137,8 @@ def few_neighbours(study: Study) -> Evidence:
         return too_few(
             seeds=len(values), number=f"τ = {temperature_words(taus[0])}: exp(H) = {values[0]:.2f}"
         )
-    return Evidence(
-        HOLDS if bootstrap_interval(values)[1] <= FEW_NEIGHBOURS else DOES_NOT_HOLD,
+    return judged(
+        bootstrap_interval(values)[1] <= FEW_NEIGHBOURS,
         f"τ = {temperature_words(taus[0])}: exp(H) = {with_interval(values, 3)} negatives; "
         f"{seed_words([len(values)])}",
     )
@@ -169,7 +166,7 @@ def trend(quantity: Measured, direction: int, loss: str = "contrastive") -> Call
         if len(by_seed) < LEAST_SEEDS:
             return Evidence(NOT_ENOUGH, number)
         same_way = min(direction * bound for bound in bootstrap_interval(by_seed)) > 0
-        return Evidence(HOLDS if same_way and p < SIGNIFICANCE else DOES_NOT_HOLD, number)
+        return judged(same_way and p < SIGNIFICANCE, number)
 
     return evaluate
 

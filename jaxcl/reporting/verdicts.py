@@ -87,6 +87,11 @@ class ClaimSet:
         )
 
 
+def judged(holds: bool, number: str) -> Evidence:
+    """A verdict on runs enough."""
+    return Evidence(HOLDS if holds else DOES_NOT_HOLD, number)
+
+
 def too_few(
     temperatures: int | None = None, seeds: int | None = None, number: str = ""
 ) -> Evidence:

@@ -10,7 +10,7 @@ import pytest
 
 from jaxcl import config as configs
 from jaxcl.config import override
-from jaxcl.programs import chips, plan, plan_page
+from jaxcl.programs import attempts, chips, plan, plan_page
 from jaxcl.programs.counting import Work
 from tests.programs.conftest import ROOT
 
@@ -79,7 +79,7 @@ def test_the_page_in_the_docs_is_that_of_its_plans():
     assert plans and plan_page.page(plans) == (ROOT / "docs" / "plan.md").read_text()
 
 
-def attempts(limit: float, per_image: float):
+def compiler(limit: float, per_image: float):
     """A compiler of which the need is known."""
 
     def attempt(config, train, mesh, room=None):
@@ -94,7 +94,7 @@ def attempts(limit: float, per_image: float):
 def test_the_search_finds_the_largest_batch_that_fits(tiny, monkeypatch, batch):
     from jaxcl import sharding
 
-    attempt = attempts(16 * GIB, 0.25 * GIB)
+    attempt = compiler(16 * GIB, 0.25 * GIB)
     monkeypatch.setattr(plan, "attempt", attempt)
     config, mesh = override(tiny, {"train.batch_size": batch}), sharding.make_mesh()
     largest = plan.largest_batch(config, None, mesh, attempt(config, None, mesh))
@@ -105,7 +105,7 @@ def test_the_search_finds_the_largest_batch_that_fits(tiny, monkeypatch, batch):
 def test_where_not_even_one_image_fits_the_search_says_so(tiny, monkeypatch):
     from jaxcl import sharding
 
-    attempt = attempts(0.5 * GIB, GIB)
+    attempt = compiler(0.5 * GIB, GIB)
     monkeypatch.setattr(plan, "attempt", attempt)
     config, mesh = override(tiny, {"train.batch_size": 64}), sharding.make_mesh()
     largest = plan.largest_batch(config, None, mesh, attempt(config, None, mesh))
@@ -142,7 +142,7 @@ def test_switches_are_tried_until_one_is_enough(tiny, monkeypatch):
     ],
 )
 def test_the_compilers_own_numbers_are_read(message, expected):
-    assert plan._exceeded(message) == tuple(GIB * value for value in expected)
+    assert attempts._exceeded(message) == tuple(GIB * value for value in expected)
 
 
 def test_an_estimate_is_the_longest_of_three_times():

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from jaxcl.reporting.claims import CLAIMS, WANG_LIU
-from jaxcl.reporting.evidence import DOES_NOT_HOLD, HOLDS, NOT_ENOUGH
 from jaxcl.reporting.quantities import (
     EFFECTIVE,
     ENTROPY,
@@ -17,6 +16,7 @@ from jaxcl.reporting.quantities import (
     Readout,
 )
 from jaxcl.reporting.study import Cell, CellKey, Measured, Study
+from jaxcl.reporting.verdicts import DOES_NOT_HOLD, HOLDS, NOT_ENOUGH
 
 ACCURACY = Readout("backbone", "lbfgs", True)
 TAUS = (0.05, 0.1, 0.3, 0.5, 1.0)
