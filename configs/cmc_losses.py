@@ -5,9 +5,9 @@ The study is the EECS 442 report of Wang, Zhang, Chen and Ding (University of Mi
 * ``configs/cmc_losses.py`` or ``:report``: STL-10 at the settings of the report's code: 100,000
   unlabelled images, 64 px crops, two encoders of four convolutions, two memory banks, 100 epochs.
   Not yet run.
-* ``configs/cmc_losses.py:cpu``: 20,000 images of CIFAR-10, 10 epochs. Not yet run.
+* ``configs/cmc_losses.py:cpu``: 20,000 images of CIFAR-10, 10 epochs (docs/reproduction/cmc).
 * ``configs/cmc_losses.py:cpu64``: Tiny ImageNet with 20 classes, 64 px, the report's encoder, 10
-  epochs. Not yet run.
+  epochs (docs/reproduction/cmc64).
 
 Where the report and its code differ, the code's values stand here, for they made its Table 1. Its
 loss is the sum of both directions; ours is their mean, which Adam does not notice.
