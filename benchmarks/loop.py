@@ -41,6 +41,7 @@ def measure(name: str, overrides: dict[str, str], steps: int, rounds: int) -> di
     from jaxcl.data import pipeline
     from jaxcl.programs import assemble, pretrain, resident
     from jaxcl.training.log import MetricsFile
+    from jaxcl.training.loop import Run
     from jaxcl.training.loop import train as run_loop
 
     base = configs.load(name)
@@ -84,8 +85,7 @@ def measure(name: str, overrides: dict[str, str], steps: int, rounds: int) -> di
                 steps_per_epoch=assemble.length(config, train).steps_per_epoch,
                 log_every=config.train.log_every,
                 checkpoint_every=steps + 1,
-                checkpoints=Quiet(),  # pyright: ignore[reportArgumentType]
-                metrics=metrics,
+                runs=[Run(Quiet(), metrics)],  # pyright: ignore[reportArgumentType]
                 console=Quiet(),
             )
             jax.block_until_ready(state)

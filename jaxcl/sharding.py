@@ -1,17 +1,20 @@
 """The mesh: the only file that names it. Everything else says "per device", "global" or "everywhere" in its words.
 
 The mesh has Explicit axes (the default of `jax.make_mesh`): forgetting to gather the candidates is then an error when
-the step is traced, not a silently smaller set of negatives.
+the step is traced, not a silently smaller set of negatives. A second axis, ``grid``, runs several cells of a grid at
+once, each on a group of devices of its own; what is written for one cell is then applied by `on_each_cell`.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA = "data"  # the axis over which the global batch is split
+GRID = "grid"  # the axis of cells, which exchange nothing
 SPLIT = PartitionSpec(DATA)
 EVERYWHERE = PartitionSpec()
 
@@ -22,9 +25,37 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     return jax.make_mesh((len(devices),), (DATA,), devices=tuple(devices))
 
 
+def make_grid(cells: int, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh ``grid`` x ``data`` over the given devices (all of them if None).
+
+    Each process gives every cell the same number of its devices, so that it reads the same rows of a batch, and takes
+    part in the same checkpoints, as when a cell has all devices.
+
+    Args:
+      cells: how many; it must divide the devices of each process.
+      devices: of all processes.
+    """
+    own: dict[int, list[Any]] = {}
+    for device in jax.devices() if devices is None else devices:
+        own.setdefault(device.process_index, []).append(device)
+    columns = [np.array(row, dtype=object).reshape(cells, -1) for _, row in sorted(own.items())]
+    types = (AxisType.Explicit, AxisType.Explicit)
+    return Mesh(np.concatenate(columns, axis=1), (GRID, DATA), axis_types=types)
+
+
+def cell_meshes(mesh: Mesh) -> list[Mesh]:
+    """The mesh of each cell alone, with one axis, ``data``."""
+    return [Mesh(row, (DATA,), axis_types=(AxisType.Explicit,)) for row in mesh.devices]
+
+
+def parts_of_batch(mesh: Mesh) -> int:
+    """The number of devices over which the global batch (of a cell) is split."""
+    return mesh.shape[DATA]
+
+
 def split(mesh: Mesh) -> NamedSharding:
-    """The sharding of an array whose first axis is the global batch."""
-    return NamedSharding(mesh, SPLIT)
+    """The sharding of an array whose first axis is the global batch; with cells, whose first two are ``[g, b]``."""
+    return NamedSharding(mesh, PartitionSpec(GRID, DATA) if GRID in mesh.shape else SPLIT)
 
 
 def everywhere(mesh: Mesh) -> NamedSharding:
@@ -35,6 +66,98 @@ def everywhere(mesh: Mesh) -> NamedSharding:
 def place(tree: Any, mesh: Mesh) -> Any:
     """Put a tree of host arrays on every device."""
     return jax.device_put(tree, everywhere(mesh))
+
+
+def place_cells(trees: Sequence[Any], mesh: Mesh) -> Any:
+    """Put trees of small arrays, one of each cell, on the cells' devices: arrays ``[g@grid, ...]``."""
+    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *trees)
+    return jax.device_put(stacked, NamedSharding(mesh, PartitionSpec(GRID)))
+
+
+def join(trees: Sequence[Any], mesh: Mesh) -> Any:
+    """Trees of arrays ``[...]``, each on its own mesh of `cell_meshes`, as one of arrays ``[g@grid, ...]``."""
+    raised = []
+    for tree, own in zip(trees, cell_meshes(mesh), strict=True):
+        with jax.set_mesh(own):
+            raised.append(_raise(tree))
+
+    def together(*leaves: jax.Array) -> jax.Array:
+        shards = [shard.data for leaf in leaves for shard in leaf.addressable_shards]
+        sharding = NamedSharding(mesh, PartitionSpec(GRID, *_spec(leaves[0])[1:]))
+        shape = (len(leaves), *leaves[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, shards)
+
+    return jax.tree.map(together, *raised)
+
+
+def apart(tree: Any, mesh: Mesh) -> list[Any]:
+    """The inverse of `join`; no device waits for another."""
+    found = []
+    for own in cell_meshes(mesh):
+        devices = set(own.devices.flat)
+
+        def of_cell(leaf: jax.Array, own: Mesh = own, devices: set = devices) -> jax.Array:
+            shards = [shard.data for shard in leaf.addressable_shards if shard.device in devices]
+            sharding = NamedSharding(own, PartitionSpec(None, *_spec(leaf)[1:]))
+            return jax.make_array_from_single_device_arrays((1, *leaf.shape[1:]), sharding, shards)
+
+        with jax.set_mesh(own):
+            found.append(_lower(jax.tree.map(of_cell, tree)))
+    return found
+
+
+def _spec(array: jax.Array) -> PartitionSpec:
+    assert isinstance(array.sharding, NamedSharding)
+    return array.sharding.spec
+
+
+@jax.jit
+def _raise(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+@jax.jit
+def _lower(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.numpy.squeeze(leaf, 0), tree)
+
+
+def on_each_cell(function: Callable, mesh: Mesh) -> Callable:
+    """Let the devices of every cell apply a function of global arrays of one cell.
+
+    Args:
+      function: written for a mesh with the axis ``data`` alone.
+      mesh: of `make_grid`.
+
+    Returns:
+      The function of arrays ``[g@grid, ...]``, to the same.
+    """
+
+    @functools.wraps(function)
+    def of_cell(*arguments: Any) -> Any:
+        own = jax.tree.map(lambda leaf: jax.numpy.squeeze(leaf, 0), arguments)
+        return jax.tree.map(lambda leaf: leaf[None], function(*own))
+
+    # Manual over the cells alone, where `vmap` would make grouped convolutions of one convolution for each cell. What
+    # varies is not checked: no value crosses the axis, and a loop's constant initial carry would be refused.
+    cell = PartitionSpec(GRID)
+    return jax.shard_map(
+        of_cell, mesh=mesh, axis_names={GRID}, in_specs=cell, out_specs=cell, check_vma=False
+    )
+
+
+def of_context(mesh: Mesh) -> Mesh | AbstractMesh:
+    """The mesh to name to jax while tracing: that of the context inside of `on_each_cell`, else the one given."""
+    context = jax.sharding.get_abstract_mesh()
+    return context if GRID in context.manual_axes else mesh
+
+
+def _map(function: Callable, in_specs: Any, out_specs: Any, mesh: Mesh | None = None) -> Callable:
+    """`jax.shard_map` over the devices, or over those of a cell inside of `on_each_cell`."""
+    if GRID in jax.sharding.get_abstract_mesh().manual_axes:
+        return jax.shard_map(
+            function, in_specs=in_specs, out_specs=out_specs, axis_names={DATA}, check_vma=False
+        )
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
 
 
 def place_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
@@ -56,7 +179,10 @@ def lay_out(tree: Any, sharding: NamedSharding) -> Any:
 
 
 def global_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Make one global array ``[b@data, ...]`` of every process's part ``[b/P, ...]``."""
+    """Make one global array ``[b@data, ...]`` of every process's part ``[b/P, ...]``.
+
+    With cells the parts are ``[g, b/P, ...]`` and the array ``[g@grid, b@data, ...]``.
+    """
     return {
         name: jax.make_array_from_process_local_data(split(mesh), value)
         for name, value in batch.items()
@@ -79,8 +205,14 @@ def per_device(function: Callable, mesh: Mesh, split_arguments: Sequence[bool]) 
     Returns:
       The function of global arrays. Differentiate it outside, never inside ``function``.
     """
-    specs = tuple(SPLIT if is_split else EVERYWHERE for is_split in split_arguments)
-    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=SPLIT)
+
+    def apply(*arguments: Any) -> Any:
+        inside = GRID in jax.sharding.get_abstract_mesh().manual_axes
+        rows = SPLIT if inside else split(mesh).spec
+        specs = tuple(rows if is_split else EVERYWHERE for is_split in split_arguments)
+        return _map(function, specs, rows, mesh)(*arguments)
+
+    return apply
 
 
 def deal(array: jax.Array, hands: int, together: int, mesh: Mesh) -> jax.Array:
@@ -96,9 +228,7 @@ def deal(array: jax.Array, hands: int, together: int, mesh: Mesh) -> jax.Array:
         dealt = rows.reshape(-1, hands, together, *rows.shape[1:]).swapaxes(0, 1)
         return dealt.reshape(hands, -1, *rows.shape[1:])
 
-    return jax.shard_map(of_device, mesh=mesh, in_specs=SPLIT, out_specs=PartitionSpec(None, DATA))(
-        array
-    )
+    return _map(of_device, SPLIT, PartitionSpec(None, DATA), mesh)(array)
 
 
 def collect(dealt: jax.Array, together: int, mesh: Mesh) -> jax.Array:
@@ -111,9 +241,7 @@ def collect(dealt: jax.Array, together: int, mesh: Mesh) -> jax.Array:
         groups = rows.reshape(hands, -1, together, *rows.shape[2:]).swapaxes(0, 1)
         return groups.reshape(-1, *rows.shape[2:])
 
-    return jax.shard_map(of_device, mesh=mesh, in_specs=PartitionSpec(None, DATA), out_specs=SPLIT)(
-        dealt
-    )
+    return _map(of_device, PartitionSpec(None, DATA), SPLIT, mesh)(dealt)
 
 
 def change_rows(
@@ -134,9 +262,7 @@ def change_rows(
         new = function(rows.at[own].get(mode="clip"), values)
         return rows.at[own].set(new, mode="drop")
 
-    specs = (SPLIT, EVERYWHERE, EVERYWHERE)
-    mapped = jax.shard_map(of_device, in_specs=specs, out_specs=SPLIT)
-    return mapped(array, index, values)
+    return _map(of_device, (SPLIT, EVERYWHERE, EVERYWHERE), SPLIT)(array, index, values)
 
 
 def first_row(count: int) -> jax.Array:

@@ -131,6 +131,8 @@ def on_each_device(spread: Spread, function: Callable, problem: Problem, out: An
         mesh=spread.mesh,
         in_specs=(layout(spread),),
         out_specs=out,
+        # Inside of another `shard_map` only the axes that are left to it.
+        axis_names=set(spread.mesh.axis_names) - set(spread.mesh.manual_axes),
         check_vma=False,  # Gradients are taken inside by hand and never through this boundary.
     )
     return mapped(problem)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,8 +25,9 @@ from jaxcl.training.optimizer import build_optimizer, build_schedule
 from jaxcl.training.state import Hyper
 from jaxcl.training.step import Parts, Step, build_step
 
-# What the compiled step does not depend on: traced inputs, where the images come from, who looks on.
+# What the compiled step does not depend on: traced inputs, where the images come from, who looks on, evaluation.
 TRACED = (
+    "evaluate",
     "seed",
     "loss.temperature",
     "optimizer.learning_rate",
@@ -260,15 +261,19 @@ _STEPS: dict[str, Step] = {}
 
 def step(config: ConfigDict, train: sources.Source, mesh: jax.sharding.Mesh) -> Step:
     """The jitted step of a config; cells that differ only in traced inputs get the same one, compiled once."""
-    static = config.to_dict()
-    static.pop("evaluate")
-    for name in TRACED:
-        section, _, leaf = name.rpartition(".")
-        (static[section] if section else static).pop(leaf)
-    key = json.dumps([static, len(train), str(mesh.devices.tolist())])
+    key = json.dumps([without(config, TRACED), len(train), str(mesh.devices.tolist())])
     if key not in _STEPS:
         _STEPS[key] = build_step(parts(config, train), mesh)
     return _STEPS[key]
+
+
+def without(config: ConfigDict, names: Sequence[str]) -> dict[str, Any]:
+    """A configuration as plain values, without the keys of these names."""
+    kept = config.to_dict()
+    for name in names:
+        section, _, leaf = name.rpartition(".")
+        (kept[section] if section else kept).pop(leaf)
+    return kept
 
 
 def mesh() -> jax.sharding.Mesh:

@@ -145,7 +145,15 @@ def _dispatch(
             chosen = sweep.choose(config, cells, arguments.cell)
             found = trial.run(chosen, steps=arguments.steps)
             return 0 if all(cell.finite for cell in found.values()) else FAILED
-        page = sweep.run(config, workdir, cells=cells, only=arguments.cell, force=force, stop=stop)
+        page = sweep.run(
+            config,
+            workdir,
+            cells=cells,
+            only=arguments.cell,
+            together=arguments.together,
+            force=force,
+            stop=stop,
+        )
         if hosts.first():
             print(page)
     elif program == "analyze" and "theory" in config:

@@ -77,3 +77,10 @@ def from_each(value: np.ndarray) -> np.ndarray:
     """The arrays ``[...]`` of every process as one ``[processes, ...]``; all must call."""
     gathered = multihost_utils.process_allgather(value)
     return np.asarray(gathered).reshape(jax.process_count(), *np.shape(value))
+
+
+def read(array: jax.Array) -> np.ndarray:
+    """A global array whole on every host; all must call."""
+    if array.is_fully_replicated or array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

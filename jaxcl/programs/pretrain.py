@@ -19,6 +19,7 @@ from jaxcl.programs.initial import first_state, initial_variables, layout
 from jaxcl.programs.terminal import terminal
 from jaxcl.training.checkpoint import Checkpoints, abstract_like
 from jaxcl.training.log import Console, Metrics, open_metrics, require_tensorboard
+from jaxcl.training.loop import Run
 from jaxcl.training.loop import train as run_loop
 from jaxcl.training.peers import Stop
 from jaxcl.training.state import TrainState, from_items, to_items
@@ -82,7 +83,8 @@ def run(
                 process_count=jax.process_count(),
                 with_images=not resident.on_devices(config, train),
             )
-            with _metrics(config, workdir, start) as metrics:
+            with metrics_of(config, workdir, start) as metrics:
+                look = monitor.build_monitor(config, mesh) if look_every else None
                 run_loop(
                     assemble.step(config, train, mesh),
                     state,
@@ -95,17 +97,15 @@ def run(
                     steps_per_epoch=per_epoch,
                     log_every=config.train.log_every,
                     checkpoint_every=config.train.checkpoint_every,
-                    checkpoints=checkpoints,
-                    metrics=metrics,
+                    runs=[Run(checkpoints, metrics, look)],
                     console=console,
                     stop=stop,
-                    monitor=monitor.build_monitor(config, mesh) if look_every else None,
                     monitor_every=look_every,
                 )
     return {"step": steps, "resumed_from": start}
 
 
-def _metrics(
+def metrics_of(
     config: ConfigDict, workdir: pathlib.Path, start: int
 ) -> contextlib.AbstractContextManager[Metrics | None]:
     """Where the first process writes metrics; the others write none."""

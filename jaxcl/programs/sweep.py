@@ -1,7 +1,8 @@
 """A config's grid: pretrain, probe and analyze every cell, then write the report.
 
 Cells that are done are skipped, so the same command resumes a grid; cells whose compiled step is the same share one
-compilation (temperature, seed and learning rate are traced inputs of the step).
+compilation (temperature, seed and learning rate are traced inputs of the step). Where there are devices for it, such
+cells are pretrained at once (`jaxcl.programs.cells`).
 """
 
 import json
@@ -9,14 +10,17 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 
 from jaxcl import paths
 from jaxcl.config import override
 from jaxcl.programs import analyze, hosts, pretrain, probe, report, theory
+from jaxcl.programs import cells as several
 from jaxcl.programs.terminal import terminal
 from jaxcl.programs.workdir import read_rows
 from jaxcl.training.log import Console
+from jaxcl.training.loop import NonFiniteLoss
 from jaxcl.training.peers import Stop
 
 Cell = Mapping[str, Any]
@@ -42,6 +46,7 @@ def run(
     *,
     cells: Sequence[Cell],
     only: int | None = None,
+    together: int | None = None,
     force: bool = False,
     console: Console | None = None,
     stop: Stop | None = None,
@@ -53,6 +58,7 @@ def run(
       workdir: its root; each cell gets a directory below it.
       cells: flat overrides of each cell.
       only: run only the cell of this number.
+      together: pretrain at most so many cells at once; 1 for one after another, None for as many as the devices allow.
       force: move runs of other configs aside instead of refusing.
       console: None for the terminal.
       stop: how the processes of a run agree on where to stop; None for one process.
@@ -67,20 +73,44 @@ def run(
     root = paths.parse(workdir)
     chosen = choose(config, cells, only)
     baselines: set[str] = set()
-    for count, (name, cell) in enumerate(chosen.items()):
-        console.print(f"[{count + 1}/{len(chosen)}] {name}")
-        run_cell(
-            cell,
-            root / name,
-            baselines=_first(cell, baselines),
-            force=force,
-            console=console,
-            stop=stop,
-        )
+    done, fits = 0, True
+    for names in several.group(chosen, root, together):
+        if len(names) > 1 and fits:
+            group = {root / name: chosen[name] for name in names}
+            fits = _at_once(group, force=force, console=console, stop=stop)
+        for name in names:
+            done += 1
+            console.print(f"[{done}/{len(chosen)}] {name}")
+            run_cell(
+                chosen[name],
+                root / name,
+                baselines=_first(chosen[name], baselines),
+                force=force,
+                console=console,
+                stop=stop,
+            )
     if not hosts.first():
         return root / "report" / "index.html"
     theory.write(root)
     return report.run(root)
+
+
+def _at_once(
+    group: Mapping[pathlib.Path, ConfigDict], *, force: bool, console: Console, stop: Stop | None
+) -> bool:
+    """Pretrain several cells at once; whether they fit the devices' memory so."""
+    names = ", ".join(folder.name for folder in group)
+    console.print(f"{several.describe(len(group))}: {names}")
+    try:
+        several.run(group, force=force, console=console, stop=stop)
+    except NonFiniteLoss as failure:
+        console.print(f"{failure} The cells go on one after another.")
+    except JaxRuntimeError as failure:
+        if "RESOURCE_EXHAUSTED" not in str(failure):
+            raise
+        console.print("this does not fit the devices' memory; the cells go one after another")
+        return False
+    return True
 
 
 def choose(

@@ -5,8 +5,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -68,6 +68,22 @@ class StopRequest:
             signal.signal(signal.SIGTERM, previous)
 
 
+class Run(NamedTuple):
+    """Where the loop writes what becomes of one run.
+
+    Attributes:
+      checkpoints: where its states are saved.
+      metrics: None on processes that write no text.
+      monitor: more about a state, for the log; it must only read it.
+      name: for messages, where there are several runs.
+    """
+
+    checkpoints: Checkpoints
+    metrics: Metrics | None
+    monitor: Callable[[TrainState], dict[str, float]] | None = None
+    name: str = ""
+
+
 def train(
     step: Step,
     state: TrainState,
@@ -81,14 +97,13 @@ def train(
     steps_per_epoch: int,
     log_every: int,
     checkpoint_every: int,
-    checkpoints: Checkpoints,
-    metrics: Metrics | None,
+    runs: Sequence[Run],
+    apart: Callable[[Any], Sequence[Any]] = lambda tree: (tree,),
     console: Console,
     stop: Stop | None = None,
-    monitor: Callable[[TrainState], dict[str, float]] | None = None,
     monitor_every: int = 0,
 ) -> TrainState:
-    """Run from step ``start`` to ``num_steps``.
+    """Run from step ``start`` to ``num_steps``: one run, or several that step at once.
 
     Args:
       step: the jitted step.
@@ -102,21 +117,20 @@ def train(
       steps_per_epoch: for the log.
       log_every: steps between lines of ``metrics``.
       checkpoint_every: steps between checkpoints; the last step is always saved.
-      checkpoints: where to.
-      metrics: None on processes that write no text.
+      runs: where each run writes.
+      apart: from a state, or the scalars of a step, to that of each run.
       console: told about progress.
       stop: where a run of several processes agrees on the step after which all stop; None for one process.
-      monitor: more about a state, for the log; it must only read it.
-      monitor_every: steps between calls of the monitor, which also sees the last step; 0 for none.
+      monitor_every: steps between calls of the monitors, which also see the last step; 0 for none.
 
     Returns:
       The state after ``num_steps``.
 
     Raises:
       Preempted: after SIGTERM, once the state is saved.
-      NonFiniteLoss: names the step and the last good checkpoint.
+      NonFiniteLoss: names the run, the step and the last good checkpoint.
     """
-    pending: tuple[int, dict[str, jax.Array]] | None = None
+    pending: tuple[int, Sequence[dict[str, jax.Array]]] | None = None
     clock, last = time.perf_counter, start
     begun = clock()
     stop = StopRequest() if stop is None else stop
@@ -125,33 +139,34 @@ def train(
         nonlocal pending, begun, last
         if pending is None:
             return ""
-        done, scalars = pending
+        done, each = pending
         pending = None
-        values = {name: value.tolist() for name, value in jax.device_get(scalars).items()}
-        if not (math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"])):
-            checkpoints.wait()
-            good = checkpoints.steps()
-            raise NonFiniteLoss(
-                f"loss {values['loss']}, gradient norm {values['gradient_norm']} at step {done}; "
-                f"last good checkpoint: {f'step {good[-1]}' if good else 'none'}. "
-                "Lower optimizer.learning_rate or raise loss.temperature."
-            )
+        rows = [
+            {name: value.tolist() for name, value in jax.device_get(scalars).items()}
+            for scalars in each
+        ]
+        for run, values in zip(runs, rows, strict=True):
+            _check_finite(values, done, run)
         now = clock()
         rate = (done - last) * batch_size / max(now - begun, 1e-9)
         begun, last = now, done
-        row = {"step": done, "epoch": done / steps_per_epoch, **values, "images_per_second": rate}
-        if metrics is not None:
-            metrics.write(row)
-        return f"loss {values['loss']:.4f}  {rate:,.0f} images/s"
+        at = {"step": done, "epoch": done / steps_per_epoch}
+        for run, values in zip(runs, rows, strict=True):
+            if run.metrics is not None:
+                run.metrics.write({**at, **values, "images_per_second": rate})
+        losses = " ".join(f"{values['loss']:.4f}" for values in rows)
+        return f"loss {losses}  {rate * len(runs):,.0f} images/s"
 
     def look(done: int) -> None:
         nonlocal begun
         jax.block_until_ready(state)
         paused = clock()
         with jax.transfer_guard("allow"):
-            values = monitor(state) if monitor is not None else {}
-        if metrics is not None:
-            metrics.write({"step": done, "epoch": done / steps_per_epoch, **values})
+            for run, own in zip(runs, apart(state), strict=True):
+                values = run.monitor(own) if run.monitor is not None else {}
+                if run.metrics is not None:
+                    at = {"step": done, "epoch": done / steps_per_epoch}
+                    run.metrics.write({**at, **values})
         begun += clock() - paused  # images/s are those of training
 
     note = ""
@@ -170,18 +185,36 @@ def train(
             last_step = done == num_steps
             stopping = not last_step and stop.after(done)
             if done % log_every == 0 or last_step or stopping:
-                pending = (done, scalars)
+                pending = (done, apart(scalars))
             if monitor_every and (done % monitor_every == 0 or last_step):
                 look(done)
             if done % checkpoint_every == 0 or last_step or stopping:
-                pending = (done, scalars)
+                pending = (done, apart(scalars))
                 note = flush() or note  # a state that is not finite is never saved
-                if metrics is not None:
-                    metrics.flush()
-                checkpoints.save(done, to_items(state))
+                for run, own in zip(runs, apart(state), strict=True):
+                    if run.metrics is not None:
+                        run.metrics.flush()
+                    run.checkpoints.save(done, to_items(own))
             progress.update(done, note)
             if stopping or (last_step and stop.requested()):
-                checkpoints.wait()
+                _wait(runs)
                 raise Preempted(f"asked to stop: saved step {done} of {num_steps}")
-    checkpoints.wait()
+    _wait(runs)
     return state
+
+
+def _wait(runs: Sequence[Run]) -> None:
+    for run in runs:
+        run.checkpoints.wait()
+
+
+def _check_finite(values: dict[str, float], done: int, run: Run) -> None:
+    if math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"]):
+        return
+    run.checkpoints.wait()
+    good = run.checkpoints.steps()
+    raise NonFiniteLoss(
+        f"{run.name and f'{run.name}: '}loss {values['loss']}, gradient norm {values['gradient_norm']} at step {done}; "
+        f"last good checkpoint: {f'step {good[-1]}' if good else 'none'}. "
+        "Lower optimizer.learning_rate or raise loss.temperature."
+    )

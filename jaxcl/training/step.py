@@ -11,7 +11,7 @@ from jax import Array
 from jaxcl.losses import normalize
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.losses.sharded import sharded_mean
-from jaxcl.sharding import DATA, per_device
+from jaxcl.sharding import DATA, GRID, of_context, on_each_cell, parts_of_batch, per_device
 from jaxcl.training.candidates import Candidates, Contrast, Rows, on_each_device
 from jaxcl.training.coupled import Share
 from jaxcl.training.microbatches import encode
@@ -79,7 +79,7 @@ def mean_loss(
             temperature=temperature,
             exclude=contrast.exclude,
             per_anchor=by_row,
-            mesh=mesh,
+            mesh=of_context(mesh),
             axis=DATA,
             candidates_everywhere=contrast.everywhere,
             chunk=chunk,
@@ -98,7 +98,8 @@ def evaluation(contrast: Contrast, mesh: jax.sharding.Mesh) -> str:
     """``dense`` or ``streamed``: how the similarities of a contrast are evaluated on each device."""
     if contrast.drawn is not None:  # an anchor's columns are its own; they are few
         return "dense"
-    return choose_evaluation(contrast.anchors.shape[0] // mesh.size, contrast.candidates.shape[0])
+    rows = contrast.anchors.shape[0] // parts_of_batch(mesh)
+    return choose_evaluation(rows, contrast.candidates.shape[0])
 
 
 def _shared(
@@ -119,7 +120,10 @@ def _shared(
 
 
 def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
-    """The jitted step ``(state, batch, hyper) -> (state, scalars)``; the state's memory is reused."""
+    """The jitted step ``(state, batch, hyper) -> (state, scalars)``; the state's memory is reused.
+
+    On a mesh of cells every array has a leading axis ``[g@grid, ...]``, and all cells step at once.
+    """
 
     def step(state: TrainState, batch: dict[str, Array], hyper: Hyper):
         make_views = per_device(parts.views, mesh, (False, True, True))
@@ -172,4 +176,5 @@ def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
         }
         return new, scalars
 
-    return jax.jit(step, donate_argnums=0)
+    whole = on_each_cell(step, mesh) if GRID in mesh.shape else step
+    return jax.jit(whole, donate_argnums=0)

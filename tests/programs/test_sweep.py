@@ -1,5 +1,6 @@
 """A grid end to end: cells, shared compilation, skipping what is done, the report."""
 
+import contextlib
 import json
 import logging
 import re
@@ -28,18 +29,27 @@ class Compilations(logging.Handler):
         self.names += re.findall(r"Finished XLA compilation of jit\((\w+)\)", record.getMessage())
 
 
+@contextlib.contextmanager
+def listen(compiled: Compilations):
+    """Let ``compiled`` remember what is compiled in the block."""
+    logger = logging.getLogger("jax._src.dispatch")
+    logger.addHandler(compiled)
+    try:
+        with jax.log_compiles():
+            yield compiled
+    finally:
+        logger.removeHandler(compiled)
+
+
 @pytest.fixture(scope="module")
 def grid(tiny, tmp_path_factory):
     """A finished grid, its console's lines, and what was compiled for it."""
     from tests.programs.conftest import Lines
 
-    root, console, compiled = tmp_path_factory.mktemp("grid"), Lines(), Compilations()
+    root, console = tmp_path_factory.mktemp("grid"), Lines()
     assemble._STEPS.clear()
-    logger = logging.getLogger("jax._src.dispatch")
-    logger.addHandler(compiled)
-    with jax.log_compiles():
-        page = sweep.run(tiny, root, cells=CELLS, console=console)
-    logger.removeHandler(compiled)
+    with listen(Compilations()) as compiled:
+        page = sweep.run(tiny, root, cells=CELLS, together=1, console=console)
     return root, console, page, compiled.names
 
 
