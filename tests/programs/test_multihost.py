@@ -139,6 +139,29 @@ def test_a_run_goes_on_with_another_number_of_processes_within_rounding(cells, t
 
 
 @pytest.mark.hosts
+def test_two_cells_at_once_on_two_processes_have_the_numbers_of_each_alone(tmp_path):
+    quick = {**SHORT, "evaluate.untrained": False, "evaluate.pixels": False}
+    grid = tmp_path / "two.py"
+    grid.write_text(
+        "from configs.digits import get_config\n"
+        "def sweep():\n"
+        "    return [{'loss.temperature': 0.05}, {'loss.temperature': 0.5}]\n"
+    )
+    together = [f"--config={grid}", *flags(quick)[1:]]
+    done = launch(2, 2, "sweep", f"--workdir={tmp_path / 'grid'}", *together)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 cells at once, each on 2 of 4 devices" in done.stdout
+    for temperature in (0.05, 0.5):
+        alone, cell = tmp_path / str(temperature), tmp_path / f"grid/temperature={temperature}"
+        overrides = flags({**quick, "loss.temperature": temperature})
+        done = launch(1, 2, "pretrain", f"--workdir={alone}", *overrides)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for a, b in zip(arrays(alone, 20), arrays(cell, 20), strict=True):
+            np.testing.assert_allclose(b, a, rtol=0, atol=ROUNDING)
+        assert {row["program"] for row in read_lines(cell / "rows.jsonl")} == {"probe", "analyze"}
+
+
+@pytest.mark.hosts
 def test_a_mistake_is_one_line_and_exit_code_2_on_every_process(tmp_path):
     done = launch(
         2, 1, "pretrain", f"--workdir={tmp_path}", *flags({**TINY, "train.batch_size": 7})

@@ -48,13 +48,14 @@ def test_the_command_needs_no_directory_and_fails_where_a_cell_does(tmp_path, mo
     assert command.run(*arguments) == command.FAILED
 
 
-@pytest.mark.parametrize("words", [["pretrain", "--steps=1"], ["sweep", "--steps=0"]])
-def test_steps_go_with_sweep(words, capsys):
+@pytest.mark.parametrize("flag", ["--steps", "--together"])
+@pytest.mark.parametrize("words", [["pretrain", "1"], ["sweep", "0"]])
+def test_steps_and_together_go_with_sweep(flag, words, capsys):
     import main
 
     with pytest.raises(SystemExit):
-        main.parse([*words, "--config=x", "--workdir=y"])
-    assert "--steps goes with sweep and is at least 1" in capsys.readouterr().err
+        main.parse([words[0], f"{flag}={words[1]}", "--config=x", "--workdir=y"])
+    assert f"{flag} goes with sweep and is at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
