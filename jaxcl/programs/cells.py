@@ -105,22 +105,20 @@ def run(
             stack.enter_context(Checkpoints(workdir / "checkpoints", config.train.keep))
             for workdir, config in cells.items()
         ]
-        states, starts = [], []
-        own = sharding.cell_meshes(mesh)
-        for config, where, saved, resumes in zip(configs, own, checkpoints, resuming, strict=True):
-            state, start = _initial_state(config, train, where), 0
-            if resumes:
-                abstract = abstract_like(to_items(state))
-                found = saved.restore_newest_whole(abstract, console.print)
-                start, state = (found[0], from_items(found[1])) if found else (0, state)
-            states.append(state)
-            starts.append(start)
+        meshes = sharding.cell_meshes(mesh)
+        found = [
+            _newest_state(config, train, own, saved if resumes else None, console)
+            for config, own, saved, resumes in zip(
+                configs, meshes, checkpoints, resuming, strict=True
+            )
+        ]
+        starts = [start for start, _ in found]
         if len(set(starts)) > 1:  # where a checkpoint was damaged
             console.print(f"the cells are at steps {starts}; they go on one after another")
             return
         console.print(
             pretrain.opening(
-                configs[0], train, own[0], assemble.length(configs[0], train).steps, states[0]
+                configs[0], train, meshes[0], assemble.length(configs[0], train).steps, found[0][1]
             )
         )
         if starts[0]:
@@ -134,7 +132,9 @@ def run(
             )
             for (workdir, config), saved in zip(cells.items(), checkpoints, strict=True)
         ]
-        _train(configs, train, mesh, sharding.join(states, mesh), starts[0], runs, console, stop)
+        state = sharding.join([state for _, state in found], mesh)
+        found.clear()  # the memory of a second state
+        _train(configs, train, mesh, state, starts[0], runs, console, stop)
 
 
 def _train(
@@ -171,14 +171,26 @@ def _train(
         )
 
 
-def _initial_state(
-    config: ConfigDict, train: sources.Source, mesh: jax.sharding.Mesh
-) -> TrainState:
-    """The state before the first step, made on all devices, with one compilation for all cells."""
+def _newest_state(
+    config: ConfigDict,
+    train: sources.Source,
+    mesh: jax.sharding.Mesh,
+    saved: Checkpoints | None,
+    console: Console,
+) -> tuple[int, TrainState]:
+    """Where a cell goes on: steps taken and the state on the cell's devices.
+
+    The first state is made on all devices, with one compilation for all cells.
+    """
     everything = assemble.mesh()
     with jax.set_mesh(everything):
         state = pretrain.initial_state(config, train, everything)
-    return jax.device_put(jax.tree.map(hosts.read, state), layout(config, train, mesh))
+    state = jax.device_put(jax.tree.map(hosts.read, state), layout(config, train, mesh))
+    if saved is not None:
+        found = saved.restore_newest_whole(abstract_like(to_items(state)), console.print)
+        if found is not None:
+            return found[0], from_items(found[1])
+    return 0, state
 
 
 def _batches(

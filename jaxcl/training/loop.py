@@ -169,6 +169,12 @@ def train(
                     run.metrics.write({**at, **values})
         begun += clock() - paused  # images/s are those of training
 
+    def save(done: int) -> None:  # so that no name keeps what was set apart
+        for run, own in zip(runs, apart(state), strict=True):
+            if run.metrics is not None:
+                run.metrics.flush()
+            run.checkpoints.save(done, to_items(own))
+
     note = ""
     with (
         Progress("pretrain", num_steps, console, start) as progress,
@@ -191,10 +197,7 @@ def train(
             if done % checkpoint_every == 0 or last_step or stopping:
                 pending = (done, apart(scalars))
                 note = flush() or note  # a state that is not finite is never saved
-                for run, own in zip(runs, apart(state), strict=True):
-                    if run.metrics is not None:
-                        run.metrics.flush()
-                    run.checkpoints.save(done, to_items(own))
+                save(done)
             progress.update(done, note)
             if stopping or (last_step and stop.requested()):
                 _wait(runs)
