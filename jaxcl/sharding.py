@@ -68,12 +68,6 @@ def place(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, everywhere(mesh))
 
 
-def place_cells(trees: Sequence[Any], mesh: Mesh) -> Any:
-    """Put trees of small arrays, one of each cell, on the cells' devices: arrays ``[g@grid, ...]``."""
-    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *trees)
-    return jax.device_put(stacked, NamedSharding(mesh, PartitionSpec(GRID)))
-
-
 def join(trees: Sequence[Any], mesh: Mesh) -> Any:
     """Trees of arrays ``[...]``, each on its own mesh of `cell_meshes`, as one of arrays ``[g@grid, ...]``."""
     raised = []

@@ -147,15 +147,18 @@ def _train(
     console: Console,
     stop: Stop | None,
 ) -> None:
+    hypers = []
+    for config, own in zip(configs, sharding.cell_meshes(mesh), strict=True):
+        with jax.set_mesh(own):
+            hypers.append(sharding.place(assemble.hyper(config), own))
     config = configs[0]
     steps, per_epoch = assemble.length(config, train)
-    hyper = sharding.place_cells([assemble.hyper(config) for config in configs], mesh)
     with jax.set_mesh(mesh):
         run_loop(
             assemble.step(config, train, mesh),
             state,
             _batches(configs, train, start, steps),
-            hyper,
+            sharding.join(hypers, mesh),
             resident.build_feed(config, train, mesh),
             start=start,
             num_steps=steps,
