@@ -198,7 +198,7 @@ def test_cells_that_do_not_fit_at_once_run_alone(
     assert len(only_pretraining) == 18
 
 
-def test_a_grid_needs_devices_that_divide():
+def test_a_grid_gives_every_cell_its_share_of_the_devices():
     mesh = sharding.make_grid(4)
     assert mesh.shape == {"grid": 4, "data": 2}
     assert [len(own.devices) for own in sharding.cell_meshes(mesh)] == [2] * 4
