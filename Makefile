@@ -8,6 +8,8 @@ endif
 # The first Python asked for gets .venv; others stand beside it.
 VENV ?= $(if $(filter command,$(origin PYTHON)),.venv-$(VERSION),.venv)
 RUN := $(VENV)/bin/python
+# Compilation is most of the tests, and each runs on one core: two processes, a file on one of them.
+WORKERS ?= -n 2 --dist loadfile
 DEMO ?= runs/demo
 
 .PHONY: demo test test-all test-hosts plans lint types check clean
@@ -24,10 +26,10 @@ demo: $(VENV)/ready
 	$(RUN) main.py sweep --config=configs/digits.py --workdir=$(DEMO)
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q $(WORKERS)
 
 test-all: $(VENV)/ready
-	$(RUN) -m pytest -q --slow
+	$(RUN) -m pytest -q $(WORKERS) --slow
 
 test-hosts: $(VENV)/ready
 	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py

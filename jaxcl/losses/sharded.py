@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxcl.losses.chunks import differentiate_in_chunks, values_in_chunks
 from jaxcl.losses.pairwise import divisor, keep, read_wanted, scale, weighted_sum
@@ -23,7 +23,7 @@ class Spread(NamedTuple):
     """A plan, and over which devices it goes."""
 
     plan: Plan
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
     axis: str
     candidates: PartitionSpec
     columns: PartitionSpec  # of labels and masks of candidates
@@ -35,7 +35,7 @@ def sharded_mean(
     candidates: jax.Array,
     positives: jax.Array | None,
     *,
-    mesh: Mesh,
+    mesh: Mesh | AbstractMesh,
     axis: str,
     temperature: jax.typing.ArrayLike,
     candidates_everywhere: bool = False,
@@ -87,7 +87,9 @@ def sharded_mean(
     return _mean(spread, place(spread, problem))
 
 
-def check_divisible(mesh: Mesh, axis: str, problem: Problem, everywhere: bool) -> None:
+def check_divisible(
+    mesh: Mesh | AbstractMesh, axis: str, problem: Problem, everywhere: bool
+) -> None:
     """Raises unless the mesh has the axis and the rows divide over it."""
     if axis not in mesh.shape:
         raise ValueError(f"axis {axis!r} is not of the mesh; it has {list(mesh.shape)}")
