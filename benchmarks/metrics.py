@@ -11,8 +11,7 @@ that would not fit into the memory at hand as not fitting.
 
 - uniformity: 50,000 x 128, all 1.25e9 pairs, t = 2; `torch.pdist` as in the published form.
 - nearest: exact top 10 of 5,000 anchors among 50,000 candidates, 128 dimensions; faiss-cpu's flat
-  inner-product index. "floor" is XLA's matrix product alone, of which only the largest of a row is kept: what
-  no exact search that uses it can be faster than.
+  inner-product index.
 - readout: multinomial logistic regression 50,000 x 512 -> 10, C = 1, to a largest gradient of 1e-4,
   by scikit-learn's lbfgs. Once on isotropic features and once on features whose spectrum falls by
   two decades, as that of a network's does. The objective that each reaches is printed.
@@ -85,15 +84,6 @@ def prepare_ours(case: str) -> Prepared:
 
     if case == "uniformity":
         return compiled(uniformity, jnp.asarray(sphere(50_000, 0))), float
-    if case == "nearest-floor":
-        anchors, candidates = sphere(5_120, 1).reshape(20, 256, 128), sphere(50_000, 0)
-
-        def products(anchors: jax.Array, candidates: jax.Array) -> jax.Array:
-            return jax.lax.map(lambda rows: jnp.matmul(rows, candidates.T).max(axis=1), anchors)
-
-        return compiled(products, jnp.asarray(anchors), jnp.asarray(candidates)), (
-            lambda result: float(np.mean(result, dtype=np.float64))
-        )
     if case == "nearest":
         anchors, candidates = jnp.asarray(sphere(5_000, 1)), jnp.asarray(sphere(50_000, 0))
         run = compiled(lambda a, c: nearest(a, c, k=10), anchors, candidates)
@@ -156,7 +146,7 @@ def available_memory() -> float:
 
 
 def in_own_process(case: str, ours: bool, repeats: int, python: str) -> dict | str:
-    peer, needed, _ = CASES[case.removesuffix("-floor")]
+    peer, needed, _ = CASES[case]
     if not ours and available_memory() < needed:
         return f"does not fit: needs {needed} MB, {available_memory():.0f} MB are free"
     command = [python, __file__, "--child", case, str(int(ours)), str(repeats)]
@@ -193,9 +183,6 @@ def main() -> None:
         for name, interpreter in (("jaxcl", sys.executable), (peer, python)):
             found.append(in_own_process(case, name == "jaxcl", options.repeats, interpreter))
             print(f"{case:<14} {name:<8} {describe(found[-1])}", flush=True)
-        if case == "nearest":
-            floor = in_own_process("nearest-floor", True, options.repeats, sys.executable)
-            print(f"{case:<14} {'floor':<8} {describe(floor)}", flush=True)
         ours, theirs = found
         if not isinstance(ours, str) and not isinstance(theirs, str):
             ratio = theirs["seconds"] / ours["seconds"]

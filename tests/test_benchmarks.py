@@ -59,7 +59,7 @@ def test_at_every_size_the_fastest_is_ours():
         assert min(found, key=lambda name: found[name]).startswith("jaxcl "), pairs
 
 
-@pytest.mark.parametrize("case", ["uniformity", "nearest", "readout"])
+@pytest.mark.parametrize("case", ["uniformity", "nearest", "readout", "readout-steep"])
 def test_the_page_says_the_ratios_of_the_metrics(case):
     text = (ROOT / "docs/benchmarks/metrics.txt").read_text()
     ratio = re.search(rf"^{case} +ratio ([\d.]+)", text, re.MULTILINE)
@@ -72,3 +72,21 @@ def test_the_errors_at_low_temperature_are_within_their_bounds():
     assert len(verdicts) == 4
     assert all("within" in line and "beyond" not in line for line in verdicts)
     assert all("never NaN" in line for line in verdicts[:3])
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (
+            "train_step",
+            "{} times the images/s on `small_conv`, {} on ResNet-18 of half width ({} of",
+        ),
+        ("augment", "{} times the images/s of the best at 32 px, {} times at 96 px"),
+    ],
+)
+def test_the_page_says_the_ratios_of_training_and_views(run, words):
+    text = (ROOT / f"docs/benchmarks/{run}.txt").read_text()
+    ratios = re.findall(r"^  ours / .*? +([\d.]+)$", text, re.MULTILINE)
+    if run == "augment":
+        ratios = [f"{float(ratio):.1f}" for ratio in ratios]
+    assert words.format(*ratios) in PAGE
