@@ -13,7 +13,8 @@ Where the report and its code differ, the code's values stand here, for they mad
 loss is the sum of both directions; ours is their mean, which Adam does not notice.
 
 Command: ``python main.py sweep --config=configs/cmc_losses.py:cpu --workdir=runs/cmc``; the batch's
-candidates instead of the banks' by ``--config.candidates.kind=streams``. ``main.py report``
+candidates instead of the banks' by ``--config.candidates.kind=streams``: over few epochs the banks'
+age gives the positives away (docs/reproduction/cmc). ``main.py report``
 shows that Table 1 beside ours, Figure 4, and whether an encoder collapsed. The spring-like loss can
 rest on orthogonal constants because these are sqrt(2) apart and its margin is 1; whether that is the
 reason is seen with a larger one, ``--config.loss.margin=1.5``.
