@@ -174,6 +174,9 @@ def train(
             if run.metrics is not None:
                 run.metrics.flush()
             run.checkpoints.save(done, to_items(own))
+            if len(runs) > 1 and jax.process_count() > 1:
+                # Orbax's processes meet under names that do not tell two managers apart: one writes at a time.
+                run.checkpoints.wait()
 
     note = ""
     with (
