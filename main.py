@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         type=int,
         metavar="N",
         help="sweep: pretrain at most N cells at once, each on its share of the devices (default: as many as divide "
-        "the devices; 1: one after another)",
+        "the devices; 1: one after another); plan: the step of N cells at once (default: 1)",
     )
     several = parser.add_argument_group("several processes (hosts) as one run")
     several.add_argument(
@@ -127,8 +127,10 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
         parser.error("--embeddings goes with analyze, without --config")
     if parsed.steps is not None and (parsed.program != "sweep" or parsed.steps < 1):
         parser.error("--steps goes with sweep and is at least 1")
-    if parsed.together is not None and (parsed.program != "sweep" or parsed.together < 1):
-        parser.error("--together goes with sweep and is at least 1")
+    if parsed.together is not None and (
+        parsed.program not in ("sweep", "plan") or parsed.together < 1
+    ):
+        parser.error("--together goes with sweep and plan and is at least 1")
     if parsed.program == "plan" and not parsed.topology:
         parser.error("plan needs --topology")
     if (parsed.publish or parsed.command) and parsed.program != "report":

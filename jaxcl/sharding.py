@@ -100,7 +100,7 @@ def apart(tree: Any, mesh: Mesh) -> list[Any]:
     return found
 
 
-def _spec(array: jax.Array) -> PartitionSpec:
+def _spec(array: jax.Array | jax.ShapeDtypeStruct) -> PartitionSpec:
     assert isinstance(array.sharding, NamedSharding)
     return array.sharding.spec
 
@@ -152,6 +152,16 @@ def _map(function: Callable, in_specs: Any, out_specs: Any, mesh: Mesh | None = 
             function, in_specs=in_specs, out_specs=out_specs, axis_names={DATA}, check_vma=False
         )
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+
+
+def for_all_cells(tree: Any, mesh: Mesh) -> Any:
+    """Shapes ``[...]``, laid out over the mesh of one cell, as those of all cells ``[g@grid, ...]``."""
+
+    def raised(leaf: Any) -> jax.ShapeDtypeStruct:
+        sharding = NamedSharding(mesh, PartitionSpec(GRID, *_spec(leaf)))
+        return jax.ShapeDtypeStruct((mesh.shape[GRID], *leaf.shape), leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(raised, tree)
 
 
 def place_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:

@@ -50,7 +50,9 @@ class Attempt(NamedTuple):
 
 
 def arguments(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
-    """State, batch and traced inputs of the step, as shapes laid out over the mesh."""
+    """State, batch and traced inputs of the step, as shapes laid out over the mesh, of all its cells."""
+    if sharding.GRID in mesh.shape:
+        return sharding.for_all_cells(arguments(config, train, sharding.cell_meshes(mesh)[0]), mesh)
     everywhere, split = sharding.everywhere(mesh), sharding.split(mesh)
     shapes: Any = abstract_state(config, train)
     places: Any = layout(config, train, mesh)

@@ -49,6 +49,8 @@ ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-16",
     "TPU_WORKER_HOSTNAMES": "localhost",
+    # Otherwise libtpu takes the machine for itself, and a second plan beside the first is refused.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
 

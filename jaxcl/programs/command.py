@@ -154,7 +154,7 @@ def _dispatch(
             force=force,
             stop=stop,
         )
-        if hosts.first():
+        if page is not None and hosts.first():
             print(page)
     elif program == "analyze" and "theory" in config:
         from jaxcl.programs import theory
@@ -172,7 +172,13 @@ def _dispatch(
     elif program == "plan":
         from jaxcl.programs import plan
 
-        plan.run(config, arguments.topology, name=arguments.config, workdir=arguments.workdir)
+        plan.run(
+            config,
+            arguments.topology,
+            name=arguments.config,
+            workdir=arguments.workdir,
+            together=arguments.together or 1,
+        )
     elif program == "probe":
         from jaxcl.programs import probe
 

@@ -28,6 +28,8 @@ _CALLED = re.compile(r"(?:calls|to_apply|body|condition|called_computations)=\{?
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+# Groups of one device each, listed or counted.
+_ALONE = re.compile(r"replica_groups=(?:\{(?:\{\d+\},?)+\}|\[\d+,1\]<=)")
 _LIMIT = re.compile(r"= s32\[\]\S* constant\((\d+)\)")
 
 
@@ -55,7 +57,7 @@ def collectives(text: str) -> list[Collective]:
     for line, times in _executed(text):
         match = _COLLECTIVE.search(line)
         # jax 0.12 leaves a sum over a group of one device in the program; it moves nothing.
-        if not match or "replica_groups={{0}}" in line:
+        if not match or _ALONE.search(line):
             continue
         sizes = [_bytes(*shape) for shape in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", match[1])]
         # The two halves of an asynchronous gather name operand and result; the result is the larger.

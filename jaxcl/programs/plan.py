@@ -9,6 +9,8 @@ import json
 import math
 import pathlib
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -60,6 +62,7 @@ def run(
     *,
     name: str = "",
     workdir: str | pathlib.Path | None = None,
+    together: int = 1,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Compile, print, and save.
@@ -69,6 +72,7 @@ def run(
       topology: ``v5e:8x8`` and the like, ``h100:8``, or ``cpu:8``.
       name: of the config, for the page.
       workdir: a directory that collects plans and the page that shows them all; None: nothing is saved.
+      together: cells of a grid that step at once, each on its share of the devices.
       console: None for the terminal.
 
     Returns:
@@ -81,9 +85,10 @@ def run(
     assemble.check_names(config)
     devices, chip = target_devices(topology)
     train = images(config)
-    assemble.check_step(config, train, len(devices))
-    mesh = sharding.make_mesh(devices)
-    console.print(f"plan: compiling the step of {len(devices)} x {topology}")
+    mesh = _mesh(devices, together)
+    assemble.check_step(config, train, sharding.parts_of_batch(mesh))
+    cells = f" of {together} cells, each" if together > 1 else ""
+    console.print(f"plan: compiling the step{cells} on {len(devices) // together} x {topology}")
     room = None if chip is None else chip.usable * chip.memory
     first = attempt(config, train, mesh, room)
     found = describe(config, train, mesh, topology, chip, first) | {"config": name}
@@ -95,6 +100,16 @@ def run(
     if workdir is not None:
         console.print(f"plan: saved in {save(paths.parse(workdir), found)}")
     return found
+
+
+def _mesh(devices: Sequence[Any], together: int) -> jax.sharding.Mesh:
+    own = min(Counter(device.process_index for device in devices).values())
+    if own % together:
+        raise ValueError(
+            f"--together={together} does not divide the {own} devices of each host; "
+            f"{', '.join(str(n) for n in range(1, own + 1) if own % n == 0)} do"
+        )
+    return sharding.make_grid(together, devices) if together > 1 else sharding.make_mesh(devices)
 
 
 def images(config: ConfigDict) -> sources.Source:
@@ -120,12 +135,13 @@ def describe(
     tried: Attempt,
 ) -> dict[str, Any]:
     """What was found, as plain values; sizes are bytes on one device, times are seconds of one step."""
-    candidates, devices = assemble.candidates(config, train), mesh.size
+    candidates, devices = assemble.candidates(config, train), sharding.parts_of_batch(mesh)
     found = collectives(tried.text)
     state, batch, _ = arguments(config, train, mesh)
     return {
         "topology": topology,
-        "devices": devices,
+        "devices": mesh.size,
+        "together": mesh.size // devices,
         "jax": jax.__version__,
         "model": config.model.name,
         "batch_size": config.train.batch_size,
@@ -190,10 +206,10 @@ def largest_batch(
 ) -> dict[str, Any]:
     """The largest batch that compiles, to within some percent, and the smallest that was seen not to."""
     fails, fits = config.train.batch_size, 0
-    seen = [(fails, first)]
+    seen, least = [(fails, first)], sharding.parts_of_batch(mesh)
     for _ in range(TRIES):
-        guess = _guess(seen, fits, fails) // mesh.size * mesh.size
-        guess = min(max(guess, fits + mesh.size), fails - mesh.size)
+        guess = _guess(seen, fits, fails) // least * least
+        guess = min(max(guess, fits + least), fails - least)
         if guess <= fits or fails - fits <= CLOSE * fails:
             break
         tried = attempt(override(config, {"train.batch_size": guess}), train, mesh, room)
@@ -226,7 +242,7 @@ def remedies(
 ) -> list[dict[str, Any]]:
     """Switches tried one by one at the batch that does not fit, the mildest first, until one is enough."""
     found = []
-    for overrides in remedy_overrides(config, mesh.size, first):
+    for overrides in remedy_overrides(config, sharding.parts_of_batch(mesh), first):
         tried = attempt(override(config, overrides), train, mesh, room)
         found.append({"overrides": overrides, "fits": tried.fits, "total": tried.used})
         if tried.fits:
@@ -256,6 +272,7 @@ def save(workdir: pathlib.Path, found: dict[str, Any]) -> pathlib.Path:
     config = re.sub(r"\W+", "-", found["config"].removesuffix(".py")).strip("-") or "config"
     parts = [config, str(found["batch_size"]), found["topology"].replace(":", "-")]
     parts += [f"{name}-{value}" for name, value in found["switches"].items()]
+    parts += [f"together-{found['together']}"] if found["together"] > 1 else []
     path = workdir / f"{'_'.join(parts)}.json"
     paths.write_text(path, json.dumps(found, indent=1) + "\n")
     page = workdir / "plan.md"

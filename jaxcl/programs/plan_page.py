@@ -29,8 +29,8 @@ def lines(found: dict[str, Any]) -> str:
     text = [
         f"  {'fits' if found['fits'] else 'DOES NOT FIT':20} {found['model']}, batch {found['batch_size']:,} on "
         f"{found['devices']} devices ({found['topology']})",
-        f"  {'on each device':20} {found['images_per_device']:,} images, {found['anchors_per_device']:,} anchors "
-        f"against {found['candidates']:,} candidates",
+        f"  {'on each device':20} {_cells(found)}{found['images_per_device']:,} images, "
+        f"{found['anchors_per_device']:,} anchors against {found['candidates']:,} candidates",
     ]
     for kind in KINDS:
         text.append(f"  {kind:20} {size(memory[kind])}")
@@ -65,6 +65,8 @@ def advice(found: dict[str, Any]) -> list[str]:
         fits = "fits" if remedy["fits"] else "does not fit"
         used = f", {size(remedy['total'])}" if remedy["total"] else ""
         text.append(f"{flags}: {fits}{used}")
+    if together(found) > 1:
+        text.append("fewer cells at once (--together) have more devices each")
     return text
 
 
@@ -77,6 +79,7 @@ def page(plans: Sequence[dict[str, Any]]) -> str:
     for (config, batch, made), rows in sorted(groups.items()):
         any_row = rows[0]
         usual = "".join(f", {name}={value}" for name, value in any_row["switches"].items())
+        usual += f", {together(any_row)} cells at once" if together(any_row) > 1 else ""
         text.append(f"## {config}, batch {batch:,}{usual} ({any_row['model']})\n")
         text.append(
             f"{any_row['candidates']:,} candidates for each anchor; {any_row['training_images']:,} training images. "
@@ -94,7 +97,17 @@ def command(plan: dict[str, Any]) -> str:
     """What made a row, but for the topology."""
     flags = [f"--config={plan['config']}", f"--config.train.batch_size={plan['batch_size']}"]
     flags += [f"--config.{name}={value}" for name, value in plan["switches"].items()]
+    flags += [f"--together={together(plan)}"] if together(plan) > 1 else []
     return shlex.join(["python", "main.py", "plan", *flags, "--topology=..."])
+
+
+def together(plan: dict[str, Any]) -> int:
+    """Cells that step at once; plans from before there was a choice do not say that it is one."""
+    return plan.get("together", 1)
+
+
+def _cells(plan: dict[str, Any]) -> str:
+    return f"one of {together(plan)} cells, " if together(plan) > 1 else ""
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -16,8 +16,11 @@ def test_bytes_of_collectives_are_those_of_their_results():
   %b = (f32[3,3]{1,0}, f32[]) all-reduce(f32[3,3]{1,0} %y, f32[] %z), replica_groups={}
   %c = (bf16[2]{0}, bf16[16]{0}) all-gather-start(bf16[2]{0} %w), dimensions={0}
   %d = f32[9]{0} all-reduce(f32[9]{0} %v), replica_groups={{0}}
+  %e = f32[9]{0} all-reduce(f32[9]{0} %v), replica_groups={{0},{1}}
+  %f = f32[9]{0} all-reduce(f32[9]{0} %v), replica_groups=[8,1]<=[8]
+  %g = f32[5]{0} all-reduce(f32[5]{0} %v), replica_groups={{0,1},{2,3}}
 """
-    assert collectives(text) == [("all-gather", 2, 8192 + 32), ("all-reduce", 1, 40)]
+    assert collectives(text) == [("all-gather", 2, 8192 + 32), ("all-reduce", 2, 40 + 20)]
 
 
 # As the TPU's compiler writes a loop of 4 trips within one of 3, and a loop whose trips nobody knows.

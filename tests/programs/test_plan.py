@@ -79,6 +79,36 @@ def test_the_page_in_the_docs_is_that_of_its_plans():
     assert plans and plan_page.page(plans) == (ROOT / "docs" / "plan.md").read_text()
 
 
+def test_cells_at_once_take_what_one_takes_on_its_share_of_the_devices(found, tiny, console):
+    config = override(tiny, {"candidates.kind": "memory_bank", "optimizer.name": "adam"})
+    config = override(config, {"model.batch_norm": False})
+    made = plan.run(config, "cpu:8", together=4, console=console)
+    alone = plan.run(config, "cpu:2", console=console)
+    assert "compiling the step of 4 cells, each on 2 x cpu:8" in console.text
+    assert (made["devices"], made["together"], made["images_per_device"]) == (8, 4, 32)
+    assert "one of 4 cells, 32 images, 32 anchors against 1,437 candidates" in console.text
+    assert made["work"] == alone["work"]
+    kinds = [[kind["kind"] for kind in each["collectives"]] for each in (made, alone)]
+    assert kinds[0] == kinds[1]
+    for kind in ("parameters", "optimizer", "bank", "images", "batch"):
+        assert made["memory"][kind] == alone["memory"][kind]
+    temporaries = [each["memory"]["temporaries"] for each in (made, alone)]
+    assert temporaries[0] == pytest.approx(temporaries[1], rel=0.1)
+
+
+def test_a_page_says_how_many_cells_step_at_once(found):
+    made, _, workdir = found
+    text = plan.save(workdir, made | {"together": 4}).read_text()
+    assert "## configs/digits.py, batch 64, 4 cells at once (small_conv)" in text
+    assert "--config.train.batch_size=64 --together=4 --topology=..." in text
+    (workdir / "configs-digits_64_cpu-8_together-4.json").unlink()
+
+
+def test_cells_that_do_not_divide_the_devices_are_refused(tiny):
+    with pytest.raises(ValueError, match="--together=3 does not divide the 8 devices of each host"):
+        plan.run(tiny, "cpu:8", together=3)
+
+
 def compiler(limit: float, per_image: float):
     """A compiler of which the need is known."""
 
@@ -220,6 +250,13 @@ def test_the_step_compiles_for_a_tpu(tiny, console, topology):
     assert made["fits"] and made["devices"] == 4
     assert made["estimate"]["step"] > 0 and "≥" in console.text
     assert {kind["kind"] for kind in made["collectives"]} & {"all-reduce", "reduce-scatter"}
+
+
+@pytest.mark.slow
+def test_the_step_of_several_cells_compiles_for_a_tpu(tiny, console):
+    pytest.importorskip("libtpu")
+    made = plan.run(tiny, "v5e:4x4", together=4, console=console)
+    assert made["fits"] and (made["devices"], made["images_per_device"]) == (16, 16)
 
 
 def test_a_topology_that_does_not_exist_is_refused_by_libtpu(tiny):

@@ -55,7 +55,8 @@ def test_steps_and_together_go_with_sweep(flag, words, capsys):
 
     with pytest.raises(SystemExit):
         main.parse([words[0], f"{flag}={words[1]}", "--config=x", "--workdir=y"])
-    assert f"{flag} goes with sweep and is at least 1" in capsys.readouterr().err
+    plan = " and plan" if flag == "--together" else ""
+    assert f"{flag} goes with sweep{plan} and is at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
