@@ -1,8 +1,8 @@
 """A config's grid: pretrain, probe and analyze every cell, then write the report.
 
-Cells that are done are skipped, so the same command resumes a grid; cells whose compiled step is the same share one
-compilation (temperature, seed and learning rate are traced inputs of the step). Where there are devices for it, such
-cells are pretrained at once (`jaxcl.programs.cells`).
+Cells that are done are skipped, so the same command resumes a grid, and a job for each cell is a grid on a cluster.
+Cells whose compiled step is the same share one compilation (temperature, seed and learning rate are traced inputs of
+the step). Where there are devices for it, such cells are pretrained at once (`jaxcl.programs.cells`).
 """
 
 import json
@@ -50,21 +50,22 @@ def run(
     force: bool = False,
     console: Console | None = None,
     stop: Stop | None = None,
-) -> pathlib.Path:
+) -> pathlib.Path | None:
     """Run a grid.
 
     Args:
       config: what the cells have in common.
       workdir: its root; each cell gets a directory below it.
       cells: flat overrides of each cell.
-      only: run only the cell of this number.
+      only: run only the cell of this number. Other processes may run the others meanwhile; the report is written by the
+        cell after which all are done.
       together: pretrain at most so many cells at once; 1 for one after another, None for as many as the devices allow.
       force: move runs of other configs aside instead of refusing.
       console: None for the terminal.
       stop: how the processes of a run agree on where to stop; None for one process.
 
     Returns:
-      The report's page, which the first process writes.
+      The report's page, which the first process writes; None while other cells are to be run.
 
     Raises:
       ValueError: a mistake in the grid, found before the first cell runs.
@@ -72,7 +73,7 @@ def run(
     console = console or terminal()
     root = paths.parse(workdir)
     chosen = choose(config, cells, only)
-    baselines: set[str] = set()
+    with_baselines = _first_of_a_kind({cell_name(cell): override(config, cell) for cell in cells})
     done, fits = 0, True
     for names in several.group(chosen, root, together):
         if len(names) > 1 and fits:
@@ -84,11 +85,18 @@ def run(
             run_cell(
                 chosen[name],
                 root / name,
-                baselines=_first(chosen[name], baselines),
+                baselines=name in with_baselines,
                 force=force,
                 console=console,
                 stop=stop,
             )
+    left = [name for cell in cells if not _is_done(root / (name := cell_name(cell)))]
+    if hosts.from_first(len(left)):
+        console.print(
+            f"{len(left)} of the grid's {len(cells)} cells are not done; the last one writes the report "
+            f"(so far: python main.py report --workdir={root})"
+        )
+        return None
     if not hosts.first():
         return root / "report" / "index.html"
     theory.write(root)
@@ -150,11 +158,15 @@ def run_cell(
         analyze.run(config, workdir, console=console)
 
 
-def _first(config: ConfigDict, seen: set[str]) -> bool:
-    """Whether this is the first cell with its data, encoder and seed; it alone probes the baselines."""
-    plain = config.to_dict()
-    key = json.dumps([plain["data"], plain["model"], plain["seed"], plain["evaluate"]])
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+def _is_done(workdir: pathlib.Path) -> bool:
+    return {"probe", "analyze"} <= {row["program"] for row in read_rows(workdir)}
+
+
+def _first_of_a_kind(configs: Mapping[str, ConfigDict]) -> set[str]:
+    """The first cells of the grid with their data, encoder and seed; they alone probe the baselines."""
+    first: dict[str, str] = {}
+    for name, config in configs.items():
+        plain = config.to_dict()
+        key = json.dumps([plain["data"], plain["model"], plain["seed"], plain["evaluate"]])
+        first.setdefault(key, name)
+    return set(first.values())

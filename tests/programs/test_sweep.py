@@ -113,3 +113,18 @@ def test_a_mistake_in_any_cell_is_found_before_the_first_one_runs(tiny, tmp_path
 def test_a_cell_out_of_range_is_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match="--cell 3 is out of range: the grid has cells 0 to 2"):
         sweep.run(tiny, tmp_path, cells=CELLS, only=3)
+
+
+def test_cells_as_jobs_of_their_own_end_as_the_grid_does(tiny, grid, tmp_path, console):
+    cells = CELLS[:2]
+    assert sweep.run(tiny, tmp_path, cells=cells, only=1, console=console) is None
+    assert "1 of the grid's 2 cells are not done" in console.text
+    assert not (tmp_path / "report").exists()
+    assert sweep.run(tiny, tmp_path, cells=cells, only=0) == tmp_path / "report" / "index.html"
+    kept = ("encoder", "accuracy", "uniformity", "step")
+    for name in map(sweep.cell_name, cells):
+        jobs, whole = (
+            [{key: row.get(key) for key in kept} for row in read_rows(root / name)]
+            for root in (tmp_path, grid[0])
+        )
+        assert jobs == whole
