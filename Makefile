@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= -n 2 --dist loadfile
 DEMO ?= runs/demo
 
-.PHONY: demo test test-all test-hosts plans lint types check clean
+.PHONY: demo test test-all test-hosts test-plans plans lint types check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/ready: setup.cfg pyproject.toml
@@ -34,6 +34,17 @@ test-all: $(VENV)/ready
 test-hosts: $(VENV)/ready
 	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py
 
+# What `plan` compiles for TPUs and GPUs, with their compilers in an environment of their own: beside libtpu, jax would
+# look for a TPU.
+test-plans: $(VENV)-plan/ready
+	$(VENV)-plan/bin/python -m pytest -q --slow tests/programs/test_plan.py
+
+$(VENV)-plan/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)-plan
+	$(VENV)-plan/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-plan/bin/python -m pip install --quiet --editable '.[dev,plan,plan-gpu]'
+	touch $@
+
 # docs/plan.md anew; needs `pip install -e '.[plan]'` and, on two cores, hours.
 PLANS ?= docs/plans
 TOPOLOGIES ?= v5e:2x4 v5e:8x8 v5e:16x16 v4:4x4x4 v5p:4x4x4 v6e:8x8
@@ -53,7 +64,7 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(RUN) -m pyright --pythonpath $(RUN)
 
-check: lint types test-all
+check: lint types test-all test-hosts test-plans
 
 clean:
 	rm -rf .venv .venv-* *.egg-info .pytest_cache .ruff_cache

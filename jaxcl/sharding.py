@@ -6,6 +6,7 @@ once, each on a group of devices of its own; what is written for one cell is the
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +42,21 @@ def make_grid(cells: int, devices: Sequence[Any] | None = None) -> Mesh:
     columns = [np.array(row, dtype=object).reshape(cells, -1) for _, row in sorted(own.items())]
     types = (AxisType.Explicit, AxisType.Explicit)
     return Mesh(np.concatenate(columns, axis=1), (GRID, DATA), axis_types=types)
+
+
+def mesh_of_cells(cells: int, devices: Sequence[Any]) -> Mesh:
+    """`make_grid`, or `make_mesh` where there is one cell.
+
+    Raises:
+      ValueError: the cells do not divide the devices of each process.
+    """
+    own = min(Counter(device.process_index for device in devices).values())
+    if own % cells:
+        raise ValueError(
+            f"--together={cells} does not divide the {own} devices of each host; "
+            f"{', '.join(str(n) for n in range(1, own + 1) if own % n == 0)} do"
+        )
+    return make_grid(cells, devices) if cells > 1 else make_mesh(devices)
 
 
 def cell_meshes(mesh: Mesh) -> list[Mesh]:

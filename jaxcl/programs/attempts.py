@@ -36,6 +36,7 @@ class Attempt(NamedTuple):
       work: of one device and step.
       seconds: that compiling took.
       reason: why it did not compile.
+      crashed: the compiler said nothing and ended.
     """
 
     fits: bool
@@ -47,6 +48,7 @@ class Attempt(NamedTuple):
     work: Work
     seconds: float
     reason: str = ""
+    crashed: bool = False
 
 
 def arguments(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
@@ -100,6 +102,14 @@ def attempt(
             reason = "the step compiles, but the training images leave no room for it; data.resident=host does"
         return Attempt(False, used, room, temporaries, program, text, work, seconds, reason)
     return Attempt(True, used, None, temporaries, program, text, work, seconds)
+
+
+def crashed(config: ConfigDict, train: Any, mesh: jax.sharding.Mesh, reason: str) -> Attempt:
+    """The attempt of a compiler that crashed, of which only the work is known."""
+    step = build_step(assemble.parts(config, train), mesh)
+    with jax.set_mesh(mesh):
+        work = count_work(step.trace(*arguments(config, train, mesh)).jaxpr)
+    return Attempt(False, 0.0, None, 0.0, 0.0, "", work, 0.0, reason, crashed=True)
 
 
 def _platform(mesh: jax.sharding.Mesh) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import json
 import math
 import pathlib
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,11 +19,12 @@ from ml_collections import ConfigDict
 from jaxcl import paths, sharding
 from jaxcl.config import flatten, override
 from jaxcl.data import sources
-from jaxcl.programs import assemble, plan_page
+from jaxcl.programs import assemble, own_process, plan_page
 from jaxcl.programs.attempts import (
     Attempt,
     arguments,
     attempt,
+    crashed,
     on_one_device,
     resident_bytes,
 )
@@ -54,6 +54,8 @@ USUAL = {
 }
 CLOSE = 0.1  # the search for the largest batch ends when it is known to this fraction
 TRIES = 5  # compilations that the search may take
+
+Compile = Callable[[ConfigDict], Attempt]
 
 
 def run(
@@ -85,31 +87,33 @@ def run(
     assemble.check_names(config)
     devices, chip = target_devices(topology)
     train = images(config)
-    mesh = _mesh(devices, together)
-    assemble.check_step(config, train, sharding.parts_of_batch(mesh))
+    mesh = sharding.mesh_of_cells(together, devices)
+    split = sharding.parts_of_batch(mesh)
+    assemble.check_step(config, train, split)
     cells = f" of {together} cells, each" if together > 1 else ""
     console.print(f"plan: compiling the step{cells} on {len(devices) // together} x {topology}")
     room = None if chip is None else chip.usable * chip.memory
-    first = attempt(config, train, mesh, room)
+
+    def compile_step(config: ConfigDict) -> Attempt:
+        if chip is None:  # XLA's own compiler, which is in this process anyway
+            return attempt(config, train, mesh, room)
+        try:
+            return own_process.attempt(config, topology, together, room)
+        except own_process.Crash as crash:
+            return crashed(config, train, mesh, f"the compiler crashed: {crash}")
+
+    first = compile_step(config)
     found = describe(config, train, mesh, topology, chip, first) | {"config": name}
     if not first.fits:
-        console.print("plan: it does not fit; looking for what does")
-        found["largest_batch"] = largest_batch(config, train, mesh, first, room)
-        found["remedies"] = remedies(config, train, mesh, first, room)
+        because = "the compiler crashed" if first.crashed else "it does not fit"
+        console.print(f"plan: {because}; looking for what does")
+        if not first.crashed:  # which says nothing about the batch
+            found["largest_batch"] = largest_batch(config, split, first, compile_step)
+        found["remedies"] = remedies(config, split, first, compile_step)
     console.print(plan_page.lines(found))
     if workdir is not None:
         console.print(f"plan: saved in {save(paths.parse(workdir), found)}")
     return found
-
-
-def _mesh(devices: Sequence[Any], together: int) -> jax.sharding.Mesh:
-    own = min(Counter(device.process_index for device in devices).values())
-    if own % together:
-        raise ValueError(
-            f"--together={together} does not divide the {own} devices of each host; "
-            f"{', '.join(str(n) for n in range(1, own + 1) if own % n == 0)} do"
-        )
-    return sharding.make_grid(together, devices) if together > 1 else sharding.make_mesh(devices)
 
 
 def images(config: ConfigDict) -> sources.Source:
@@ -151,6 +155,7 @@ def describe(
         "candidates": candidates.num_candidates,
         "switches": switches(config),
         "fits": tried.fits,
+        "crashed": tried.crashed,
         "reason": tried.reason,
         "memory": {
             "chip": None if chip is None else chip.memory,
@@ -198,21 +203,24 @@ def estimate(work: Work, communicated: int, chip: Chip | None) -> dict[str, Any]
 
 
 def largest_batch(
-    config: ConfigDict,
-    train: Any,
-    mesh: jax.sharding.Mesh,
-    first: Attempt,
-    room: float | None = None,
+    config: ConfigDict, least: int, first: Attempt, compile_step: Compile
 ) -> dict[str, Any]:
-    """The largest batch that compiles, to within some percent, and the smallest that was seen not to."""
+    """The largest batch that compiles, to within some percent, and the smallest that was seen not to.
+
+    Args:
+      config: with the batch that does not fit.
+      least: the devices over which a batch is split.
+      first: what the compiler said of that.
+      compile_step: for other batches.
+    """
     fails, fits = config.train.batch_size, 0
-    seen, least = [(fails, first)], sharding.parts_of_batch(mesh)
+    seen = [(fails, first)]
     for _ in range(TRIES):
         guess = _guess(seen, fits, fails) // least * least
         guess = min(max(guess, fits + least), fails - least)
         if guess <= fits or fails - fits <= CLOSE * fails:
             break
-        tried = attempt(override(config, {"train.batch_size": guess}), train, mesh, room)
+        tried = compile_step(override(config, {"train.batch_size": guess}))
         seen.append((guess, tried))
         fits, fails = (guess, fails) if tried.fits else (fits, guess)
     return {"fits": fits or None, "fails": fails}
@@ -234,17 +242,21 @@ def _guess(seen: list[tuple[int, Attempt]], fits: int, fails: int) -> int:
 
 
 def remedies(
-    config: ConfigDict,
-    train: Any,
-    mesh: jax.sharding.Mesh,
-    first: Attempt,
-    room: float | None = None,
+    config: ConfigDict, devices: int, first: Attempt, compile_step: Compile
 ) -> list[dict[str, Any]]:
-    """Switches tried one by one at the batch that does not fit, the mildest first, until one is enough."""
+    """Switches tried one by one at the batch that does not fit, the mildest first, until one is enough.
+
+    Args:
+      config: with the batch that does not fit.
+      devices: over which it is split.
+      first: what the compiler said of that.
+      compile_step: with other switches.
+    """
     found = []
-    for overrides in remedy_overrides(config, sharding.parts_of_batch(mesh), first):
-        tried = attempt(override(config, overrides), train, mesh, room)
+    for overrides in remedy_overrides(config, devices, first):
+        tried = compile_step(override(config, overrides))
         found.append({"overrides": overrides, "fits": tried.fits, "total": tried.used})
+        found[-1] |= {"crashed": True} if tried.crashed else {}
         if tried.fits:
             break
     return found

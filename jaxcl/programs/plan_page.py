@@ -26,9 +26,10 @@ ones. What has no row is not yet run. Compiling took the time that is given on t
 def lines(found: dict[str, Any]) -> str:
     """One plan, for the console."""
     memory, work = found["memory"], found["work"]
+    fits = "fits" if found["fits"] else verdict(found).upper()
     text = [
-        f"  {'fits' if found['fits'] else 'DOES NOT FIT':20} {found['model']}, batch {found['batch_size']:,} on "
-        f"{found['devices']} devices ({found['topology']})",
+        f"  {fits:20} {found['model']}, batch {found['batch_size']:,} on {found['devices']} devices "
+        f"({found['topology']})",
         f"  {'on each device':20} {_cells(found)}{found['images_per_device']:,} images, "
         f"{found['anchors_per_device']:,} anchors against {found['candidates']:,} candidates",
     ]
@@ -45,26 +46,33 @@ def lines(found: dict[str, Any]) -> str:
     text.append(f"  {'estimate':20} {_estimate(found)}")
     text.append(f"  {'compiling took':20} {found['compile_seconds']:.0f} s")
     text += [f"  {'' if i else 'remedies':20} {line}" for i, line in enumerate(advice(found))]
-    if found["reason"]:
+    if found["reason"] and not found.get("crashed"):
         text.append(f"  {'the compiler':20} {found['reason']}")
     return "\n".join(text)
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """Of a plan or a remedy: ``fits``, ``does not fit``, or ``compiler crashed``, which tells nothing about memory."""
+    if found["fits"]:
+        return "fits"
+    return "compiler crashed" if found.get("crashed") else "does not fit"
 
 
 def advice(found: dict[str, Any]) -> list[str]:
     """What would fit in place of what does not."""
     if found["fits"]:
         return []
-    batch = found["largest_batch"]
-    text = [
-        f"batch {batch['fits']:,} fits ({batch['fails']:,} does not)"
-        if batch["fits"]
-        else f"no batch fits; {batch['fails']:,} does not"
-    ]
+    batch, text = found.get("largest_batch"), []
+    if batch is None:
+        text.append(found["reason"])
+    elif batch["fits"]:
+        text.append(f"batch {batch['fits']:,} fits ({batch['fails']:,} does not)")
+    else:
+        text.append(f"no batch fits; {batch['fails']:,} does not")
     for remedy in found["remedies"]:
         flags = " ".join(f"{name}={value}" for name, value in remedy["overrides"].items())
-        fits = "fits" if remedy["fits"] else "does not fit"
         used = f", {size(remedy['total'])}" if remedy["total"] else ""
-        text.append(f"{flags}: {fits}{used}")
+        text.append(f"{flags}: {verdict(remedy)}{used}")
     if together(found) > 1:
         text.append("fewer cells at once (--together) have more devices each")
     return text
@@ -121,7 +129,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
         cells = [
             row["topology"],
             f"{row['images_per_device']:,} / {row['anchors_per_device']:,}",
-            "yes" if row["fits"] else "**no**",
+            {"fits": "yes", "does not fit": "**no**"}.get(verdict(row), "unknown"),
             *(size(memory[kind]) if memory[kind] or row["fits"] else "" for kind in KINDS),
             size(memory["total"]) if memory["total"] else "",
             size(moved) if row["fits"] else "",

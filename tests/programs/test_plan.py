@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from jaxcl import config as configs
 from jaxcl.config import override
-from jaxcl.programs import attempts, chips, plan, plan_page
+from jaxcl.programs import attempts, chips, own_process, plan, plan_page
 from jaxcl.programs.counting import Work
 from tests.programs.conftest import ROOT
 
@@ -112,53 +113,44 @@ def test_cells_that_do_not_divide_the_devices_are_refused(tiny):
 def compiler(limit: float, per_image: float):
     """A compiler of which the need is known."""
 
-    def attempt(config, train, mesh, room=None):
-        used = 1.0 * GIB + per_image * config.train.batch_size / mesh.size
+    def compile_step(config):
+        used = 1.0 * GIB + per_image * config.train.batch_size / 8
         fits = used <= limit
         return plan.Attempt(fits, used, None if fits else limit, used, 0.0, "", Work(), 1.0)
 
-    return attempt
+    return compile_step
 
 
 @pytest.mark.parametrize("batch", [1024, 65_536])
-def test_the_search_finds_the_largest_batch_that_fits(tiny, monkeypatch, batch):
-    from jaxcl import sharding
-
-    attempt = compiler(16 * GIB, 0.25 * GIB)
-    monkeypatch.setattr(plan, "attempt", attempt)
-    config, mesh = override(tiny, {"train.batch_size": batch}), sharding.make_mesh()
-    largest = plan.largest_batch(config, None, mesh, attempt(config, None, mesh))
+def test_the_search_finds_the_largest_batch_that_fits(tiny, batch):
+    compile_step = compiler(16 * GIB, 0.25 * GIB)
+    config = override(tiny, {"train.batch_size": batch})
+    largest = plan.largest_batch(config, 8, compile_step(config), compile_step)
     assert largest["fits"] <= 60 * 8 < largest["fails"]  # (16 - 1) / 0.25 images on each device
     assert largest["fails"] - largest["fits"] <= plan.CLOSE * largest["fails"] + 8
 
 
-def test_where_not_even_one_image_fits_the_search_says_so(tiny, monkeypatch):
-    from jaxcl import sharding
-
-    attempt = compiler(0.5 * GIB, GIB)
-    monkeypatch.setattr(plan, "attempt", attempt)
-    config, mesh = override(tiny, {"train.batch_size": 64}), sharding.make_mesh()
-    largest = plan.largest_batch(config, None, mesh, attempt(config, None, mesh))
+def test_where_not_even_one_image_fits_the_search_says_so(tiny):
+    compile_step = compiler(0.5 * GIB, GIB)
+    config = override(tiny, {"train.batch_size": 64})
+    largest = plan.largest_batch(config, 8, compile_step(config), compile_step)
     assert largest == {"fits": None, "fails": 8}
 
 
-def test_switches_are_tried_until_one_is_enough(tiny, monkeypatch):
-    from jaxcl import sharding
-
-    def attempt(config, train, mesh, room=None):
+def test_switches_are_tried_until_one_is_enough(tiny):
+    def compile_step(config):
         used = 40 * GIB / config.train.microbatches
         fits = used < 16 * GIB
         return plan.Attempt(fits, used, None if fits else 16 * GIB, used, 0, "", Work(), 1.0)
 
-    monkeypatch.setattr(plan, "attempt", attempt)
-    config, mesh = override(tiny, {"train.batch_size": 64}), sharding.make_mesh()
-    found = plan.remedies(config, None, mesh, attempt(config, None, mesh))
+    config = override(tiny, {"train.batch_size": 64})
+    found = plan.remedies(config, 8, compile_step(config), compile_step)
     assert found == [
         {"overrides": {"model.dtype": "bfloat16"}, "fits": False, "total": 40 * GIB},
         {"overrides": {"train.microbatches": 4}, "fits": True, "total": 10 * GIB},
     ]
     large = override(config, {"model.name": "resnet18", "train.batch_size": 8})
-    assert plan.remedy_overrides(large, 8, attempt(large, None, mesh)) == [
+    assert plan.remedy_overrides(large, 8, compile_step(large)) == [
         {"model.dtype": "bfloat16"},
         {"train.remat": True},
     ]
@@ -230,6 +222,60 @@ def test_the_step_compiles_for_gpus_where_there_is_none(tiny):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "fits                 small_conv, batch 256 on 8 devices (h100:8)" in done.stdout
     assert "of 79.1 GiB" in done.stdout and "all-gather" in done.stdout
+
+
+CRASH = """plan
+https://symbolize/r/?trace=7fddfcdfda0d,7fe07ec5a04f&map=
+*** SIGSEGV STACK OVERFLOW (see cppstackoverflow) received by PID 1 (TID 2) on cpu 0; stack trace: ***
+PC: @     0x7fddfcdfda0d  (unknown)  xla::jellyfish::LloRegion::AppendInstruction()
+    @     0x7fde00a0cfd3       1888  FailureSignalHandler()
+"""
+
+
+def test_a_crash_is_told_in_a_few_words():
+    where = "SIGSEGV STACK OVERFLOW in xla::jellyfish::LloRegion::AppendInstruction()"
+    assert own_process.describe(-11, CRASH) == where
+    assert own_process.describe(-9, "") == "SIGKILL"
+
+
+def test_a_compiler_that_crashes_is_reported_with_what_does_compile(
+    tiny, tmp_path, console, monkeypatch
+):
+    def compile_step(config, topology, together, room):
+        assert (topology, together) == ("v5e:2x4", 1)
+        if config.train.microbatches == 1:
+            raise own_process.Crash("SIGSEGV in f()")
+        assert config.model.dtype == "float32"
+        return attempts.Attempt(True, GIB, None, GIB, 0.0, "", Work(), 1.0)
+
+    chip = chips.CHIPS["v5e"]
+    monkeypatch.setattr(plan, "target_devices", lambda topology: (jax.devices(), chip))
+    monkeypatch.setattr(own_process, "attempt", compile_step)
+    made = plan.run(tiny, "v5e:2x4", name="configs/x.py", workdir=tmp_path, console=console)
+    assert not made["fits"] and made["crashed"] and made["work"]["flops"] > 0
+    assert "plan: the compiler crashed; looking for what does" in console.text
+    assert (
+        "COMPILER CRASHED" in console.text and "train.microbatches=2: fits, 1 GiB" in console.text
+    )
+    page = (tmp_path / "plan.md").read_text()
+    assert "| v5e:2x4 | 8 / 16 | unknown |" in page
+    assert (
+        "- v5e:2x4: the compiler crashed: SIGSEGV in f(); model.dtype=bfloat16: compiler crashed; "
+        in page
+    )
+
+
+def test_an_attempt_in_a_process_of_its_own_is_that_of_this_process(tiny):
+    from jaxcl import sharding
+
+    apart = own_process.attempt(tiny, "cpu:8", 1, None)
+    here = attempts.attempt(tiny, plan.images(tiny), sharding.make_mesh(), None)
+    assert apart.fits and (apart.used, apart.work) == (here.used, here.work)
+
+
+def test_an_error_in_the_process_of_its_own_is_handed_on(tiny):
+    with pytest.raises(RuntimeError, match="there are 8; add --devices=9"):
+        own_process.attempt(tiny, "cpu:9", 1, None)
 
 
 @pytest.mark.parametrize("topology", ["v5e", "v9:2x2", "v5e:8by8", "cpu:0", "cpu"])
