@@ -18,7 +18,7 @@ from jaxcl.losses import (
     uniformity_log_potential,
 )
 from jaxcl.losses.pairwise import choose_evaluation
-from jaxcl.training.candidates import Contrast, Rows, on_each_device
+from jaxcl.training.contrast import Contrast, Rows, on_each_device
 
 CHUNK = 256  # anchors of a device at a time, at most
 Share = Callable[[Contrast, Array, jax.sharding.Mesh], dict[str, Array]]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxcl.losses import choose_evaluation, coupling, streamed_values
-from jaxcl.training.candidates import Contrast, Rows, on_each_device
+from jaxcl.training.contrast import Contrast, Rows, on_each_device
 
 BINS = 20  # of equal width in [0, 1]
 LOW = 0.1  # below which an anchor's gradient counts as damped

@@ -12,7 +12,8 @@ from jaxcl.losses import normalize
 from jaxcl.losses.pairwise import choose_evaluation
 from jaxcl.losses.sharded import sharded_mean
 from jaxcl.sharding import DATA, GRID, of_context, on_each_cell, parts_of_batch, per_device
-from jaxcl.training.candidates import Candidates, Contrast, Rows, on_each_device
+from jaxcl.training.candidates import Candidates
+from jaxcl.training.contrast import Contrast, Rows, on_each_device
 from jaxcl.training.coupled import Share
 from jaxcl.training.microbatches import encode
 from jaxcl.training.multiplier import multiplier_scalars

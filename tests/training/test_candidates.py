@@ -10,7 +10,8 @@ import pytest
 from jaxcl import sharding
 from jaxcl.losses import LOSSES, coupling, normalize
 from jaxcl.training import multiplier
-from jaxcl.training.candidates import Contrast, build_candidates
+from jaxcl.training.candidates import build_candidates
+from jaxcl.training.contrast import Contrast
 from jaxcl.training.coupled import build_share
 from jaxcl.training.multiplier import BINS, multiplier_scalars
 from jaxcl.training.step import mean_loss
