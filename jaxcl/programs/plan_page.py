@@ -9,7 +9,8 @@ HEAD = """# Plans
 
 Each row is one run of `main.py plan`: the real train step of a config, compiled by the TPU's compiler for a topology of
 which nothing was there. The command writes this page from the plans of a directory; `make plans` runs it for the usual
-ones. What has no row is not yet run. Compiling took the time that is given on the machine of that day, busy or not.
+ones. What has no row is not yet run. Compiling took the time that is given on the machine of that day, busy or not; a
+compiler that refuses a step does so before most of its work. The compiler is that of the named jax.
 
 - *Memory* is bytes on one device, from the compiler, and it enforces its limit: a row that does not fit is one that it
   refused. Parameters include BatchNorm's statistics. Images are those that lie on every device (`data.resident`).
@@ -121,7 +122,7 @@ def _cells(plan: dict[str, Any]) -> str:
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """One line for each topology, and what to do about those that do not fit."""
     names = ["topology", "images / anchors per device", "fits", *KINDS, "together", "communicated"]
-    names += ["flops", "estimate of a step", "compiled in"]
+    names += ["flops", "estimate of a step", "compiled in", "jax"]
     text = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in rows:
         memory = row["memory"]
@@ -136,6 +137,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
             f"{row['work']['flops']:.3g}",
             _estimate(row),
             f"{row['compile_seconds']:.0f} s",
+            row["jax"],
         ]
         text.append("| " + " | ".join(cells) + " |")
     text.append("")
