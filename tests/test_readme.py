@@ -1,5 +1,6 @@
 """What the README shows, works."""
 
+import json
 import os
 import pathlib
 import re
@@ -8,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+
+from jaxcl import config
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -42,9 +45,10 @@ def test_every_command_parses_and_names_files_that_exist(words):
     finally:
         sys.path.remove(str(ROOT))
     arguments, overrides = main.parse(words[2:])
-    assert overrides == {}
     if arguments.config:
         assert (ROOT / arguments.config.partition(":")[0]).is_file()
+        base = config.load(os.fspath(ROOT / arguments.config))
+        config.override(base, config.parse_overrides(base, overrides))
 
 
 def test_the_programs_listed_are_those_that_there_are():
@@ -126,3 +130,23 @@ def test_the_readme_says_of_a_study_what_its_tables_say(study, verdict, rows):
     for row, words in rows.items():
         accuracy = re.search(rf"^\| {row} \| \d+ \| \**([\d.]+)", tables, re.MULTILINE)
         assert accuracy and f"{accuracy[1]} % {words}" in TEXT, row
+
+
+def test_the_readme_says_of_a_plan_what_its_file_says():
+    plans = {
+        path.stem: json.loads(path.read_text()) for path in (ROOT / "docs/plans").glob("*.json")
+    }
+    small, large = (plans[f"configs-imagenet100_4096_{name}"] for name in ("v5e-2x4", "v5e-8x8"))
+    gib = 2.0**30
+    memory, remedy = small["memory"], small["remedies"][-1]
+    assert (
+        f"{memory['total'] / gib:.3g} GiB of the {memory['compiler_limit'] / gib:.3g} GiB" in TEXT
+    )
+    assert f"{small['largest_batch']['fits']:,} images fit" in " ".join(TEXT.split())
+    assert remedy["fits"] and remedy["overrides"] == {"model.dtype": "bfloat16"}
+    assert f"in {remedy['total'] / gib:.3g} GiB" in TEXT
+    milliseconds = 1e3 * large["estimate"]["step"]
+    words = f"takes {large['memory']['total'] / gib:.3g} GiB and at least {milliseconds:.3g} ms"
+    assert large["fits"] and words in TEXT
+    topologies = {plan["topology"] for name, plan in plans.items() if "together" not in name}
+    assert (len(plans), len(topologies)) == (20, 6) and "twenty plans on six topologies" in TEXT
