@@ -54,6 +54,7 @@ USUAL = {
 }
 CLOSE = 0.1  # the search for the largest batch ends when it is known to this fraction
 TRIES = 5  # compilations that the search may take
+FEWEST = 16  # anchors at a time, below which streaming is all overhead
 
 Compile = Callable[[ConfigDict], Attempt]
 
@@ -109,7 +110,8 @@ def run(
         console.print(f"plan: {because}; looking for what does")
         if not first.crashed:  # which says nothing about the batch
             found["largest_batch"] = largest_batch(config, split, first, compile_step)
-        found["remedies"] = remedies(config, split, first, compile_step)
+        count = assemble.candidates(config, train).num_candidates
+        found["remedies"] = remedies(config, split, count, first, compile_step)
     console.print(plan_page.lines(found))
     if workdir is not None:
         console.print(f"plan: saved in {save(paths.parse(workdir), found)}")
@@ -242,18 +244,19 @@ def _guess(seen: list[tuple[int, Attempt]], fits: int, fails: int) -> int:
 
 
 def remedies(
-    config: ConfigDict, devices: int, first: Attempt, compile_step: Compile
+    config: ConfigDict, devices: int, candidates: int, first: Attempt, compile_step: Compile
 ) -> list[dict[str, Any]]:
     """Switches tried one by one at the batch that does not fit, the mildest first, until one is enough.
 
     Args:
       config: with the batch that does not fit.
       devices: over which it is split.
+      candidates: of each anchor.
       first: what the compiler said of that.
       compile_step: with other switches.
     """
     found = []
-    for overrides in remedy_overrides(config, devices, first):
+    for overrides in remedy_overrides(config, devices, candidates, first):
         tried = compile_step(override(config, overrides))
         found.append({"overrides": overrides, "fits": tried.fits, "total": tried.used})
         found[-1] |= {"crashed": True} if tried.crashed else {}
@@ -262,9 +265,14 @@ def remedies(
     return found
 
 
-def remedy_overrides(config: ConfigDict, devices: int, first: Attempt) -> list[dict[str, Any]]:
-    """What may make a step fit: numbers of lower precision, blocks computed again, a batch in parts."""
+def remedy_overrides(
+    config: ConfigDict, devices: int, candidates: int, first: Attempt
+) -> list[dict[str, Any]]:
+    """What may make a step fit: fewer similarities at a time, lower precision, blocks computed again, smaller parts."""
     found: list[dict[str, Any]] = []
+    similarities = 4 * config.train.chunk * candidates  # streamed, bytes at a time
+    if first.limit and similarities > CLOSE / 2 * first.limit and config.train.chunk > FEWEST:
+        found.append({"train.chunk": max(config.train.chunk // 8, FEWEST)})
     if config.model.dtype == "float32":
         found.append({"model.dtype": "bfloat16"})
     if config.model.name.startswith("resnet") and not config.train.remat:

@@ -144,16 +144,17 @@ def test_switches_are_tried_until_one_is_enough(tiny):
         return plan.Attempt(fits, used, None if fits else 16 * GIB, used, 0, "", Work(), 1.0)
 
     config = override(tiny, {"train.batch_size": 64})
-    found = plan.remedies(config, 8, compile_step(config), compile_step)
+    found = plan.remedies(config, 8, 100, compile_step(config), compile_step)
     assert found == [
         {"overrides": {"model.dtype": "bfloat16"}, "fits": False, "total": 40 * GIB},
         {"overrides": {"train.microbatches": 4}, "fits": True, "total": 10 * GIB},
     ]
     large = override(config, {"model.name": "resnet18", "train.batch_size": 8})
-    assert plan.remedy_overrides(large, 8, compile_step(large)) == [
-        {"model.dtype": "bfloat16"},
-        {"train.remat": True},
-    ]
+    usual = [{"model.dtype": "bfloat16"}, {"train.remat": True}]
+    assert plan.remedy_overrides(large, 8, 126_689, compile_step(large)) == usual
+    # A bank so large that the similarities of 256 anchors weigh something.
+    fewer = [{"train.chunk": 32}, *usual]
+    assert plan.remedy_overrides(large, 8, 1_281_167, compile_step(large)) == fewer
 
 
 @pytest.mark.parametrize(
