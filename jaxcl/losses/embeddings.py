@@ -67,8 +67,10 @@ def similarity_matrix(
         candidates: [m, d].
         normalize: whether to scale the embeddings to length one first. No default: inner products
             of embeddings of other lengths are not cosines, and which is meant must be said.
-        precision: of the matrix product. The default of a TPU rounds float32 to bfloat16, which at
-            a temperature of 0.01 costs 1.5 % of the gradient; jax.lax.Precision.HIGHEST does not.
+        precision: of the matrix product. None is the highest, unless
+            jax_default_matmul_precision is set: what is the default elsewhere rounds float32 to
+            bfloat16 on a TPU (and to TF32 on a GPU), and rounded to bfloat16 the embeddings have
+            another loss (`jax.lax.Precision.DEFAULT` asks for that).
         positives: int [n], the column of each anchor's positive, if its similarity is to be
             computed by itself, with less rounding than the matrix product has. At a temperature of
             0.01 and below it shows in the gradient.

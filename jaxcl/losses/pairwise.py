@@ -90,7 +90,8 @@ def streamed_mean(
             ``{"weights": dclw_weights(positive_similarities(...))}``; the gradient flows through
             the weights unless you stop it.
         chunk: anchors at a time; fewer where ``chunk * m`` would be more than 2^24 similarities.
-        precision: of the matrix products, as in `jax.lax.dot`.
+        precision: of the matrix products, as in `jax.lax.dot`; None for the highest, unless
+            jax_default_matmul_precision is set.
         **constants: of the loss. Arrays may be traced and differentiated.
 
     Returns:

@@ -4,7 +4,8 @@ A temperature of 0.01 multiplies the rounding of a cosine by a hundred. XLA's CP
 terms of a cosine one after another, and of the cosines near 1, where float32 is coarsest, a loss
 sees the positive's in every term of its row. So sums are taken in parts there, and the positives'
 cosines apart, in pairs: half the error of the gradient for a few percent of the time
-(docs/numerics.md).
+(docs/numerics.md). An accelerator rounds the operands of a float32 product unless it is told not
+to, a TPU to bfloat16 and a GPU to TF32; here it is told.
 """
 
 from typing import Any
@@ -16,10 +17,24 @@ from jax import lax
 PART = 64  # terms of a cosine that a CPU adds in one go
 
 
+def precision_of(precision: Any, *operands: jax.Array) -> Any:
+    """Returns the precision of a product: as asked for, as jax is configured, or else the highest.
+
+    Args:
+        precision: as in `jax.lax.dot`; None where nothing was asked for.
+        *operands: of the product. There is nothing to keep of those that are of low precision.
+    """
+    setting = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    low = any(jnp.finfo(each.dtype).bits < 32 for each in operands)
+    as_is = precision is not None or setting is not None or low
+    return precision if as_is else lax.Precision.HIGHEST
+
+
 def product(a: jax.Array, b: jax.Array, axes: tuple[int, int], precision: Any) -> jax.Array:
     """Returns the product of two matrices over one axis of each, summed in float32 at least."""
     dtype = jnp.promote_types(a.dtype, jnp.float32)
     axes_of_both = (((axes[0],), (axes[1],)), ((), ()))
+    precision = precision_of(precision, a, b)
     return lax.dot_general(a, b, axes_of_both, precision=precision, preferred_element_type=dtype)
 
 
@@ -58,7 +73,7 @@ def inner_products(
     Args:
         anchors: [n, d].
         candidates: [m, d].
-        precision: of the matrix product.
+        precision: of the matrix product; None for the highest, or what jax is configured for.
         positives: int [n], the columns to compute by themselves; one that is out of range is none.
     """
     dtype = jnp.promote_types(anchors.dtype, candidates.dtype)

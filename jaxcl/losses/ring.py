@@ -87,7 +87,8 @@ def ring_mean(
         candidate_where: bool [m], the candidates that count; the others are padding.
         anchor_weights: [n], weights of the mean, 0 for padding; not differentiated.
         chunk: anchors at a time.
-        precision: of the matrix products, as in `jax.lax.dot`.
+        precision: of the matrix products, as in `jax.lax.dot`; None for the highest, unless
+            jax_default_matmul_precision is set.
 
     Returns:
         Scalar, the same on all devices.

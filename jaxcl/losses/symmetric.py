@@ -88,7 +88,8 @@ def symmetric_mean(
         loss_of_odds: from the log-odds against the positives [n] to the losses [n]: softplus makes
             the contrastive loss; `LOSS_OF_ODDS` names others.
         tile: the largest side of a tile; so many rows are done in one piece.
-        precision: of the matrix products, as in `jax.lax.dot`.
+        precision: of the matrix products, as in `jax.lax.dot`; None for the highest, unless
+            jax_default_matmul_precision is set.
 
     Returns:
         Scalar, float32 (float64 for float64 embeddings).

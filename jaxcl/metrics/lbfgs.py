@@ -89,14 +89,14 @@ def minimize(
     def step(state: _State) -> _State:
         now = state.minimum
         direction = -_inverse_curvature(now.gradient, state.moves, state.turns, precondition)
-        slope = direction @ now.gradient
+        slope = _dot(direction, now.gradient)
         # Before any curvature is known the first step has length 1 at most.
-        bound = jnp.minimum(1.0, jax.lax.rsqrt(direction @ direction))
+        bound = jnp.minimum(1.0, jax.lax.rsqrt(_dot(direction, direction)))
         length = jnp.where((now.steps == 0) & (precondition is None), bound, 1.0)
         trial = _search(value_and_gradient, now, direction, slope, length)
         move, turn = trial.point - now.point, trial.gradient - now.gradient
         # Rounding can spoil the curvature of a convex function; such a pair is not remembered.
-        curved = move @ turn > jnp.finfo(move.dtype).eps * (turn @ turn)
+        curved = _dot(move, turn) > jnp.finfo(move.dtype).eps * _dot(turn, turn)
         remember = trial.accepted & curved
         moves = jnp.where(remember, _push(state.moves, move), state.moves)
         turns = jnp.where(remember, _push(state.turns, turn), state.turns)
@@ -106,6 +106,10 @@ def minimize(
 
     start_state = _State(first, memory, memory, ~jnp.isfinite(value))
     return jax.lax.while_loop(unfinished, step, start_state).minimum
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _push(memory: jax.Array, newest: jax.Array) -> jax.Array:
@@ -125,17 +129,17 @@ def _inverse_curvature(
 
     def newest_first(direction: jax.Array, pair: tuple[jax.Array, ...]):
         move, turn, weight = pair
-        share = weight * (move @ direction)
+        share = weight * _dot(move, direction)
         return direction - share * turn, share
 
     def oldest_first(direction: jax.Array, pair: tuple[jax.Array, ...]):
         move, turn, weight, share = pair
-        return direction + (share - weight * (turn @ direction)) * move, None
+        return direction + (share - weight * _dot(turn, direction)) * move, None
 
     pairs = (moves, turns, inverse)
     direction, shares = jax.lax.scan(newest_first, gradient, pairs, reverse=True)
     metric = precondition or (lambda vector: vector)
-    newest = turns[-1] @ metric(turns[-1])
+    newest = _dot(turns[-1], metric(turns[-1]))
     scale = jnp.where(newest > 0, products[-1] / jnp.where(newest > 0, newest, 1.0), 1.0)
     return jax.lax.scan(oldest_first, scale * metric(direction), (*pairs, shares))[0]
 

@@ -151,7 +151,7 @@ def _fit(
     def applied(point: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Weights and bias for raw features, from those for standardised ones."""
         weights, bias = point[:-1] / scale[:, None], point[-1]
-        return weights, bias - mean @ weights
+        return weights, bias - jnp.matmul(mean, weights, precision=jax.lax.Precision.HIGHEST)
 
     def value_and_gradient(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
         point = flat.reshape(d + 1, num_classes)
@@ -163,7 +163,8 @@ def _fit(
     inverse = _inverse_curvature((x[_spread(x)] - mean[None, :]) / scale[None, :], l2, num_classes)
 
     def precondition(flat: jax.Array) -> jax.Array:
-        return (inverse @ flat.reshape(d + 1, num_classes)).reshape(-1)
+        rows = flat.reshape(d + 1, num_classes)
+        return jnp.matmul(inverse, rows, precision=jax.lax.Precision.HIGHEST).reshape(-1)
 
     # XLA for the CPU (jaxlib 0.10.2 to 0.12.0) fuses a reduction into a matrix product, and where an
     # operand of that product is one broadcast number, such as these zeros, reads memory that nobody

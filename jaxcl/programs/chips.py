@@ -16,8 +16,8 @@ class Chip(NamedTuple):
     """One device, as its maker publishes it.
 
     Attributes:
-      flops: bfloat16 operations a second; float32 products take one bfloat16 pass at JAX's default precision (on GPUs a
-        slower one of TF32, so that a step of float32 takes longer than is estimated).
+      flops: bfloat16 operations a second. A float32 product takes one bfloat16 pass at JAX's default precision (on GPUs
+        a slower one of TF32, so that a step of float32 takes longer than is estimated), and six at the highest.
       memory: bytes of HBM.
       bandwidth: bytes of HBM a second.
       interconnect: bytes a second between chips, both directions together; None where the page does not say.

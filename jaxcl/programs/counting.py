@@ -7,7 +7,10 @@ cheap beside them, and is taken to be fused with them.
 import math
 from typing import Any, NamedTuple
 
+import jax
 from jax.extend import core
+
+PASSES = {jax.lax.Precision.HIGH: 3, jax.lax.Precision.HIGHEST: 6}
 
 
 class Work(NamedTuple):
@@ -16,10 +19,13 @@ class Work(NamedTuple):
     Attributes:
       flops: multiplications and additions of products and convolutions.
       size: bytes that these read and write.
+      passes: the operations of a unit for bfloat16 on them: one for each, but three or six where a product of float32
+        is asked for in high or the highest precision.
     """
 
     flops: float = 0.0
     size: float = 0.0
+    passes: float = 0.0
 
 
 def count_work(jaxpr: Any) -> Work:
@@ -43,7 +49,7 @@ def _of_equation(equation: Any) -> Work:
             dict(axis for aval in arrays[:2] for axis in _axes(aval).items()).values()
         )
         size = sum(_size(aval) / math.prod(_axes(aval).values()) for aval in arrays)
-        return Work(flops / share, size)
+        return Work(flops / share, size, _passes(equation) * flops / share)
     inner = [count_work(jaxpr) for jaxpr in _jaxprs(equation)]
     if name == "cond":
         return max(inner, default=Work())
@@ -51,7 +57,7 @@ def _of_equation(equation: Any) -> Work:
     for work in inner:
         total = _plus(total, work)
     times = equation.params["length"] if name == "scan" else 1
-    return Work(times * total.flops, times * total.size)
+    return Work(*(times * each for each in total))
 
 
 def _jaxprs(equation: Any) -> list[Any]:
@@ -62,6 +68,14 @@ def _jaxprs(equation: Any) -> list[Any]:
         values = value if isinstance(value, tuple | list) else (value,)
         found += [v for v in values if isinstance(v, core.Jaxpr | core.ClosedJaxpr)]
     return found
+
+
+def _passes(equation: Any) -> int:
+    """A float32 is the sum of three bfloat16; six of the nine products of two matter."""
+    precision = equation.params["precision"]
+    precise = precision[0] if isinstance(precision, tuple) else precision
+    wide = all(variable.aval.dtype.itemsize > 2 for variable in equation.invars)
+    return PASSES.get(precise, 1) if wide else 1
 
 
 def _product(equation: Any) -> float:
@@ -97,4 +111,4 @@ def _size(aval: Any) -> int:
 
 
 def _plus(a: Work, b: Work) -> Work:
-    return Work(a.flops + b.flops, a.size + b.size)
+    return Work(*(x + y for x, y in zip(a, b, strict=True)))

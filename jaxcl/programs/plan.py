@@ -198,7 +198,7 @@ def estimate(work: Work, communicated: int, chip: Chip | None) -> dict[str, Any]
     """
     if chip is None:
         return None
-    seconds = {"compute": work.flops / chip.flops, "memory": work.size / chip.bandwidth}
+    seconds = {"compute": work.passes / chip.flops, "memory": work.size / chip.bandwidth}
     if chip.interconnect is not None:
         seconds["interconnect"] = communicated / chip.interconnect
     return {**seconds, "step": max(seconds.values()), "source": chip.source}

@@ -18,9 +18,9 @@ compiler that refuses a step does so before most of its work. The compiler is th
 - *Communicated* is the size of the results of all collectives of one step on one device, loops counted as often as
   they run.
 - *Estimate* is no measurement. It is the longest of three times at the chip's published rates, each as if the device
-  did nothing else: products and convolutions (counted from the jaxpr, loops as often as they run; float32 products at
-  the default precision take one bfloat16 pass), the bytes that these read and write, and the bytes communicated. A real
-  step is slower; by how much, only the machine tells.
+  did nothing else: products and convolutions (counted from the jaxpr, loops as often as they run; float32 ones of the
+  encoder take one pass of bfloat16, JAX's default, those of similarities and of resizing images six), the bytes that
+  these read and write, and the bytes communicated. A real step is slower; by how much, only the machine tells.
 """
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxcl.losses.products import inner_products
+from jaxcl.losses.products import inner_products, precision_of
 from jaxcl.sharding import gather, per_device
 
 
@@ -44,10 +44,7 @@ class Rows(NamedTuple):
         """Cosines float32 ``[n, k]``, and which of them count (None: all)."""
         if self.drawn is not None:
             own = self.candidates[self.drawn]
-            cosines = jnp.einsum(
-                "nd,nkd->nk", self.anchors, own, preferred_element_type=jnp.float32
-            )
-            return cosines, None
+            return _inner_products("nd,nkd->nk", self.anchors, own), None
         cosines = inner_products(self.anchors, self.candidates, positives=self.positives)
         if self.exclude is None:
             return cosines, None
@@ -59,7 +56,14 @@ class Rows(NamedTuple):
         if self.drawn is not None:
             columns = jnp.take_along_axis(self.drawn, columns[:, None], axis=1)[:, 0]
         own = self.candidates[columns]
-        return jnp.einsum("nd,nd->n", self.anchors, own, preferred_element_type=jnp.float32)
+        return _inner_products("nd,nd->n", self.anchors, own)
+
+
+def _inner_products(subscripts: str, anchors: Array, candidates: Array) -> Array:
+    precision = precision_of(None, anchors, candidates)
+    return jnp.einsum(
+        subscripts, anchors, candidates, precision=precision, preferred_element_type=jnp.float32
+    )
 
 
 def on_each_device(

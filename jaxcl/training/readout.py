@@ -132,7 +132,8 @@ def _initial_layers(key: Array, inputs: int, hidden: int | None, num_classes: in
 
 def _logits(layers: Layers, x: Array) -> Array:
     for number, (weights, bias) in enumerate(layers):
-        x = (jax.nn.relu(x) if number else x) @ weights + bias[None, :]
+        x = jax.nn.relu(x) if number else x
+        x = jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST) + bias[None, :]
     return x
 
 

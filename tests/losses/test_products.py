@@ -8,8 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcl.losses import normalize, similarity_matrix, symmetric_mean
+from jaxcl.losses import contrastive, normalize, ring_mean, similarity_matrix, symmetric_mean
+from jaxcl.losses.pairwise import streamed_mean
 from jaxcl.losses.products import dots, inner_products
+from jaxcl.losses.sharded import sharded_mean
+from jaxcl.programs.counting import count_work
+from jaxcl.sharding import make_mesh
+from jaxcl.training.contrast import Rows
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -68,3 +73,39 @@ def test_a_positive_elsewhere_changes_nothing():
     a, b = (jax.random.normal(jax.random.key(k), (4, 8)) for k in range(2))
     found = inner_products(a, b, positives=jnp.array([-1, 4, 7, -3]))
     np.testing.assert_array_equal(found, inner_products(a, b))
+
+
+TWO = {"temperature": 0.1, "mesh": make_mesh(jax.devices()[:2]), "axis": "data"}
+ROWS = jnp.arange(64)
+FORMS = {
+    "dense": lambda z: contrastive(
+        similarity_matrix(z, z, normalize=True),
+        ROWS ^ 1,
+        temperature=0.1,
+        where=~np.eye(64, dtype=bool),
+    ).mean(),
+    "streamed": lambda z: streamed_mean(
+        contrastive, z, z, ROWS ^ 1, temperature=0.1, exclude=ROWS, chunk=16
+    ),
+    "symmetric": lambda z: symmetric_mean(z, temperature=0.1),
+    "sharded": lambda z: sharded_mean(contrastive, z, z, ROWS ^ 1, **TWO),
+    "ring": lambda z: ring_mean(z, z, ROWS ^ 1, **TWO),
+    "drawn": lambda z: (
+        Rows(z, z, 0 * ROWS, None, ROWS[:, None] ^ ROWS[None, :4]).similarities()[0].sum()
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_accelerator_is_told_not_to_round_the_embeddings(form):
+    """A TPU would take bfloat16 and a GPU TF32 for products of float32, forward and backward."""
+    z = normalize(jax.random.normal(jax.random.key(0), (64, 80)))
+    step = jax.value_and_grad(FORMS[form])
+
+    def passes(setting):
+        with jax.default_matmul_precision(setting), jax.set_mesh(TWO["mesh"]):
+            work = count_work(jax.make_jaxpr(step)(z))
+        return work.passes / work.flops
+
+    assert passes(None) == 6
+    assert passes("bfloat16") == 1  # whoever configures jax so, is obeyed

@@ -78,7 +78,16 @@ def work_of(function, *shapes):
 
 def test_a_product_takes_two_operations_for_each_multiplication():
     work = work_of(lambda a, b: jnp.sin(a @ b), (3, 5), (5, 7))
-    assert work == (2 * 3 * 5 * 7, 4 * (15 + 35 + 21))
+    assert work == (2 * 3 * 5 * 7, 4 * (15 + 35 + 21), 2 * 3 * 5 * 7)
+
+
+def test_a_product_of_the_highest_precision_takes_six_passes():
+    work = work_of(lambda a, b: jnp.matmul(a, b, precision="highest"), (3, 5), (5, 7))
+    assert work.passes == 6 * work.flops == 6 * 2 * 3 * 5 * 7
+    low = jax.make_jaxpr(lambda a: jnp.matmul(a, a, precision="highest"))(
+        jnp.zeros((2, 2), "bfloat16")
+    )
+    assert count_work(low).passes == count_work(low).flops == 16
 
 
 def test_a_loop_is_counted_as_often_as_it_runs_and_of_branches_the_longest():
@@ -115,4 +124,5 @@ def test_what_the_mesh_splits_is_counted_by_parts():
         outside = count_work(jax.make_jaxpr(lambda a, b: a @ b)(split, everywhere))
         mapped = sharding.per_device(lambda a, b: a @ b, mesh, (True, False))
         inside = count_work(jax.make_jaxpr(mapped)(split, everywhere))
-    assert outside == inside == (2 * 2 * 4 * 8, 4 * (2 * 4 + 4 * 8 + 2 * 8))
+    flops = 2 * 2 * 4 * 8
+    assert outside == inside == (flops, 4 * (2 * 4 + 4 * 8 + 2 * 8), flops)

@@ -170,7 +170,7 @@ def test_the_compilers_own_numbers_are_read(message, expected):
 
 def test_an_estimate_is_the_longest_of_three_times():
     chip = chips.Chip(100.0, 1.0, 10.0, 5.0, "a page")
-    times = plan.estimate(Work(200.0, 30.0), 5, chip)
+    times = plan.estimate(Work(50.0, 30.0, 200.0), 5, chip)
     assert times == {
         "compute": 2.0,
         "memory": 3.0,

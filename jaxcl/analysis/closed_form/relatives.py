@@ -193,4 +193,6 @@ def contrastive_embedding_gradients(
     q = coupling_multiplier(similarities, positives, temperature=temperature, where=where)
     multiplier = (jnp.ones_like(q) if decoupled else q) / temperature
     pushes = multiplier[:, None] * (r - is_positive.astype(r.dtype))
-    return pushes @ candidates, pushes.T @ anchors
+    highest = jax.lax.Precision.HIGHEST
+    by_anchor = jnp.matmul(pushes, candidates, precision=highest)
+    return by_anchor, jnp.matmul(pushes.T, anchors, precision=highest)
