@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 WORKERS ?= -n 2 --dist loadfile
 DEMO ?= runs/demo
 
-.PHONY: demo test test-all test-hosts test-plans plans lint types check clean
+.PHONY: demo test test-all test-hosts test-plans compilers plans lint types check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/ready: setup.cfg pyproject.toml
@@ -38,6 +38,8 @@ test-hosts: $(VENV)/ready
 # look for a TPU.
 test-plans: $(VENV)-plan/ready
 	$(VENV)-plan/bin/python -m pytest -q --slow tests/programs/test_plan.py
+
+compilers: $(VENV)-plan/ready
 
 $(VENV)-plan/ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-plan
