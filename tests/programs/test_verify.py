@@ -7,7 +7,7 @@ import pytest
 from jaxcl import sharding
 from jaxcl.config import override
 from jaxcl.programs import verify
-from jaxcl.training import candidates
+from jaxcl.training import contrast
 
 
 def test_the_step_on_eight_devices_is_that_of_one(tiny, console):
@@ -27,7 +27,7 @@ def test_a_gather_that_forgets_the_other_devices_is_found(tiny, monkeypatch, con
         count = jax.sharding.get_abstract_mesh().shape["data"]
         return jax.numpy.tile(whole[: len(whole) // count], (count, 1))
 
-    monkeypatch.setattr(candidates, "gather", broken)
+    monkeypatch.setattr(contrast, "gather", broken)
     assert not verify.run(tiny, console=console)
     assert "WRONG  loss" in console.text and "do not train with this" in console.text
 
