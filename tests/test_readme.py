@@ -88,7 +88,7 @@ def test_the_python_example_trains_and_probes(tmp_path):
     ("study", "verdict", "rows"),
     [
         (
-            "cifar10",
+            "reproduction/cifar10",
             "claims hold",
             {
                 r"Contrastive \| 0.05": "(contrastive, 0.05)",
@@ -97,7 +97,7 @@ def test_the_python_example_trains_and_probes(tmp_path):
             },
         ),
         (
-            "decoupled",
+            "reproduction/decoupled",
             "hold; linear",
             {
                 r"NT-Xent \| 8": "(NT-Xent)",
@@ -106,7 +106,7 @@ def test_the_python_example_trains_and_probes(tmp_path):
             },
         ),
         (
-            "cmc",
+            "reproduction/cmc",
             "hold (at 64 px",
             {
                 r"Softmax \| 0.1": "(softmax)",
@@ -115,11 +115,19 @@ def test_the_python_example_trains_and_probes(tmp_path):
                 r"Spring-like \| —": "(spring-like)",
             },
         ),
-        ("cmc64", ")", {}),
+        ("reproduction/cmc64", ")", {}),
+        (
+            "results/digits",
+            "claims hold",
+            {
+                r"Contrastive \| 0.2": "(contrastive, 0.2)",
+                r"Hard contrastive \| 0.2": "(hard, 0.2)",
+            },
+        ),
     ],
 )
 def test_the_readme_says_of_a_study_what_its_tables_say(study, verdict, rows):
-    folder = ROOT / "docs/reproduction" / study
+    folder = ROOT / "docs" / study
     claims = (folder / "claims.md").read_text()
     verdicts = re.findall(
         r"^\| \d+ \|.*\| (holds|does not hold|not enough runs) \|$", claims, re.MULTILINE
