@@ -49,7 +49,11 @@ def test_every_page_that_is_promised_is_there():
     assert promised | {"export"} <= {page.stem for page in PAGES}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if "add" in page.stem else ()) for page in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_a_page_runs_as_it_stands(page, folder):
     if page.stem in NEEDS:
         pytest.importorskip(NEEDS[page.stem], reason=f"{NEEDS[page.stem]} is not installed")

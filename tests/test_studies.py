@@ -97,6 +97,7 @@ def test_every_loss_of_both_studies_takes_real_steps(study, cell, colours, tmp_p
         assert 0 <= lines[-1]["multiplier_low"] <= 1
 
 
+@pytest.mark.slow
 def test_two_streams_are_probed_together_and_measured_apart(colours, tmp_path):
     config = small("cmc_losses.py:cpu", colours, **{"candidates.initial": "encoded"})
     pretrain.run(config, tmp_path / "run")
@@ -109,6 +110,7 @@ def test_two_streams_are_probed_together_and_measured_apart(colours, tmp_path):
     assert 0 <= row["alignment"] <= 2 + 1e-6 and -4 <= row["uniformity"] <= 0
 
 
+@pytest.mark.slow
 def test_the_pairs_of_a_decoupled_run_are_measured_in_batches_of_its_size(colours, tmp_path):
     config = small("decoupled.py:cpu", colours, **{"train.batch_size": 8})
     pretrain.run(config, tmp_path / "run")
@@ -121,6 +123,7 @@ def test_the_pairs_of_a_decoupled_run_are_measured_in_batches_of_its_size(colour
     assert row["pair_multipliers"][-1] == pytest.approx(q[order[-8:]].mean())
 
 
+@pytest.mark.slow
 def test_a_normalizer_of_the_first_batch_stays_and_is_saved(colours, tmp_path):
     changes = {"loss.name": "nce", "loss.normalizer": "first", "train.checkpoint_every": 1}
     config = small("cmc_losses.py:cpu", colours, **changes)

@@ -3,11 +3,13 @@
 import shutil
 
 import numpy as np
+import pytest
 
 from jaxcl.config import override
 from jaxcl.programs import analyze, assemble, report
 
 
+@pytest.mark.slow
 def test_the_embeddings_are_those_that_were_measured_and_the_report_maps_them(
     tiny, finished, tmp_path, console, monkeypatch
 ):

@@ -26,7 +26,9 @@ FOUR = {
 }
 
 
-@pytest.fixture(scope="module", params=["batch", "memory_bank"])
+@pytest.fixture(
+    scope="module", params=["batch", pytest.param("memory_bank", marks=pytest.mark.slow)]
+)
 def placed(request, tiny, tmp_path_factory):
     """Four cells that were pretrained at once, and what was compiled for them.
 

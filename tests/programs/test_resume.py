@@ -78,6 +78,7 @@ def test_a_run_cut_between_checkpoints_ends_bit_for_bit_the_same(
 ROUNDING = 1e-6
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices_a_split_bank_with_it(
     tiny, tmp_path, monkeypatch, console
 ):

@@ -115,6 +115,7 @@ def test_a_cell_out_of_range_is_refused(tiny, tmp_path):
         sweep.run(tiny, tmp_path, cells=CELLS, only=3)
 
 
+@pytest.mark.slow
 def test_cells_as_jobs_of_their_own_end_as_the_grid_does(tiny, grid, tmp_path, console):
     cells = CELLS[:2]
     assert sweep.run(tiny, tmp_path, cells=cells, only=1, console=console) is None

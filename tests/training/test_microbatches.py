@@ -18,7 +18,7 @@ def leaves(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("kind", ["batch", "memory_bank"])
+@pytest.mark.parametrize("kind", ["batch", pytest.param("memory_bank", marks=pytest.mark.slow)])
 def test_without_batch_norm_parts_give_the_step_of_the_whole_batch(kind):
     """Every number after a step. A second gradient is taken at parameters that already differ by a
     rounding, and its momentum shows that several times over: there the parameters are compared."""
@@ -34,6 +34,7 @@ def test_without_batch_norm_parts_give_the_step_of_the_whole_batch(kind):
             np.testing.assert_allclose(b, a, rtol=EXACT, atol=EXACT)
 
 
+@pytest.mark.slow
 def test_with_batch_norm_the_same_images_meet_on_any_number_of_devices():
     one, four = (run_tiny(devices, steps=2, microbatches=2) for devices in (1, 4))
     np.testing.assert_allclose(four.losses, one.losses, rtol=2e-5)
