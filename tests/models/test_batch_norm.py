@@ -85,6 +85,7 @@ def test_statistics_of_a_model_in_bfloat16_are_not_sums_of_bfloat16(images, grou
     np.testing.assert_allclose(kept["batch_stats"]["var"], exact.var(1).mean(0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_blocks_computed_again_have_the_same_names_and_the_same_gradient(images):
     keep, again = (ResNet(BasicBlock, (1, 1), channels=4, remat=remat) for remat in (False, True))
     variables = keep.init(jax.random.key(0), images, True)
