@@ -229,18 +229,25 @@ def largest_batch(
 
 
 def _guess(seen: list[tuple[int, Attempt]], fits: int, fails: int) -> int:
-    """The batch to try next: where the line through the last two that were tried meets the limit, or half way."""
+    """The batch to try next: where the line through the last two that were tried meets the limit, or the middle.
+
+    A compiler packs what nearly fits, so that near the limit the line is flat and would creep: no step from a batch
+    that fits is smaller than a tenth of it, and steps grow while it fits.
+    """
     limit = next((tried.limit for _, tried in reversed(seen) if tried.limit), None)
     (batch, last), before = seen[-1], seen[-2:-1]
-    if not (limit and last.used) or len(seen) % 3 == 0:  # a line may creep; a halving does not
-        return (fits + fails) // 2
+    middle = round((fits * fails) ** 0.5) if fits else fails // 2
+    if not (limit and last.used):
+        return middle
     aim = limit * (
         1 + CLOSE / 3 if last.fits else 1 - CLOSE / 3
     )  # just beyond it, so as to enclose it
     slope = last.used / batch
     if before and before[0][1].used and before[0][1].used != last.used:
         slope = (last.used - before[0][1].used) / (batch - before[0][0])
-    return int(batch + (aim - last.used) / slope) if slope > 0 else (fits + fails) // 2
+    line = int(batch + (aim - last.used) / slope) if slope > 0 else middle
+    in_a_row = next((n for n, (_, tried) in enumerate(reversed(seen)) if not tried.fits), len(seen))
+    return max(line, round(fits * (1 + CLOSE) ** (2 ** max(in_a_row - 1, 0))))
 
 
 def remedies(

@@ -130,6 +130,25 @@ def test_the_search_finds_the_largest_batch_that_fits(tiny, batch):
     assert largest["fails"] - largest["fits"] <= plan.CLOSE * largest["fails"] + 8
 
 
+@pytest.mark.parametrize("most", [2_700, 3_000, 4_500])
+def test_the_search_does_not_creep_where_the_compiler_packs_what_nearly_fits(tiny, most):
+    """Needs of 400 GiB at the batch asked for, and never more than 16 of what fits."""
+
+    def compile_step(config):
+        batch = config.train.batch_size
+        used = 400 * GIB * batch / 65_536
+        if batch <= most:
+            used = min(used, 16 * GIB * batch / most, 15 * GIB + GIB * batch / most)
+        return plan.Attempt(
+            batch <= most, used, None if batch <= most else 16 * GIB, used, 0.0, "", Work(), 1.0
+        )
+
+    config = override(tiny, {"train.batch_size": 65_536})
+    largest = plan.largest_batch(config, 8, compile_step(config), compile_step)
+    assert largest["fits"] <= most < largest["fails"]
+    assert largest["fits"] >= 0.6 * most and largest["fails"] <= 2 * most
+
+
 def test_where_not_even_one_image_fits_the_search_says_so(tiny):
     compile_step = compiler(0.5 * GIB, GIB)
     config = override(tiny, {"train.batch_size": 64})
