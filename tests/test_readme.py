@@ -156,5 +156,12 @@ def test_the_readme_says_of_a_plan_what_its_file_says():
     milliseconds = 1e3 * large["estimate"]["step"]
     words = f"takes {large['memory']['total'] / gib:.3g} GiB and at least {milliseconds:.3g} ms"
     assert large["fits"] and words in TEXT
-    topologies = {plan["topology"] for name, plan in plans.items() if "together" not in name}
-    assert (len(plans), len(topologies)) == (20, 6) and "twenty plans on six topologies" in TEXT
+    topologies = {plan["topology"] for plan in plans.values()}
+    assert len({plan["config"] for plan in plans.values()}) == 3 and len(topologies) > 6
+    assert "plans of three configs on six topologies and more" in TEXT
+    for config in (
+        "configs-imagenet100_4096",
+        "configs-cifar10-py-views_4096",
+        "configs-cifar10-py-views_65536",
+    ):
+        assert len([name for name in plans if name.startswith(f"{config}_v")]) == 6
