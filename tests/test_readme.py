@@ -159,9 +159,5 @@ def test_the_readme_says_of_a_plan_what_its_file_says():
     topologies = {plan["topology"] for plan in plans.values()}
     assert len({plan["config"] for plan in plans.values()}) == 3 and len(topologies) > 6
     assert "plans of three configs on six topologies and more" in TEXT
-    for config in (
-        "configs-imagenet100_4096",
-        "configs-cifar10-py-views_4096",
-        "configs-cifar10-py-views_65536",
-    ):
-        assert len([name for name in plans if name.startswith(f"{config}_v")]) == 6
+    for made in ("imagenet100_4096", "cifar10-py-views_4096", "cifar10-py-views_65536"):
+        assert len([name for name in plans if name.startswith(f"configs-{made}_v")]) == 6
