@@ -52,7 +52,7 @@ PLANS ?= docs/plans
 TOPOLOGIES ?= v5e:2x4 v5e:8x8 v5e:16x16 v4:4x4x4 v5p:4x4x4 v6e:8x8
 plans: $(VENV)/ready
 	for topology in $(TOPOLOGIES); do \
-	  for run in cifar10.py:views,4096 cifar10.py:views,65536 imagenet100.py,4096; do \
+	  for run in cifar10.py:views,4096 cifar10.py:views,65536 imagenet100.py,4096 imagenet100.py,65536; do \
 	    $(RUN) main.py plan --config=configs/$${run%,*} --config.train.batch_size=$${run#*,} \
 	      --topology=$$topology --workdir=$(PLANS) || exit 1; \
 	  done; \
