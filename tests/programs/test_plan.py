@@ -11,7 +11,7 @@ import pytest
 
 from jaxcl import config as configs
 from jaxcl.config import override
-from jaxcl.programs import attempts, chips, own_process, plan, plan_page
+from jaxcl.programs import attempts, chips, own_process, plan, plan_page, search
 from jaxcl.programs.counting import Work
 from tests.programs.conftest import ROOT
 
@@ -116,7 +116,7 @@ def compiler(limit: float, per_image: float):
     def compile_step(config):
         used = 1.0 * GIB + per_image * config.train.batch_size / 8
         fits = used <= limit
-        return plan.Attempt(fits, used, None if fits else limit, used, 0.0, "", Work(), 1.0)
+        return attempts.Attempt(fits, used, None if fits else limit, used, 0.0, "", Work(), 1.0)
 
     return compile_step
 
@@ -125,9 +125,9 @@ def compiler(limit: float, per_image: float):
 def test_the_search_finds_the_largest_batch_that_fits(tiny, batch):
     compile_step = compiler(16 * GIB, 0.25 * GIB)
     config = override(tiny, {"train.batch_size": batch})
-    largest = plan.largest_batch(config, 8, compile_step(config), compile_step)
+    largest = search.largest_batch(config, 8, compile_step(config), compile_step)
     assert largest["fits"] <= 60 * 8 < largest["fails"]  # (16 - 1) / 0.25 images on each device
-    assert largest["fails"] - largest["fits"] <= plan.CLOSE * largest["fails"] + 8
+    assert largest["fails"] - largest["fits"] <= search.CLOSE * largest["fails"] + 8
 
 
 @pytest.mark.parametrize("most", [2_700, 3_000, 4_500])
@@ -139,12 +139,12 @@ def test_the_search_does_not_creep_where_the_compiler_packs_what_nearly_fits(tin
         used = 400 * GIB * batch / 65_536
         if batch <= most:
             used = min(used, 16 * GIB * batch / most, 15 * GIB + GIB * batch / most)
-        return plan.Attempt(
+        return attempts.Attempt(
             batch <= most, used, None if batch <= most else 16 * GIB, used, 0.0, "", Work(), 1.0
         )
 
     config = override(tiny, {"train.batch_size": 65_536})
-    largest = plan.largest_batch(config, 8, compile_step(config), compile_step)
+    largest = search.largest_batch(config, 8, compile_step(config), compile_step)
     assert largest["fits"] <= most < largest["fails"]
     assert largest["fits"] >= 0.6 * most and largest["fails"] <= 2 * most
 
@@ -152,7 +152,7 @@ def test_the_search_does_not_creep_where_the_compiler_packs_what_nearly_fits(tin
 def test_where_not_even_one_image_fits_the_search_says_so(tiny):
     compile_step = compiler(0.5 * GIB, GIB)
     config = override(tiny, {"train.batch_size": 64})
-    largest = plan.largest_batch(config, 8, compile_step(config), compile_step)
+    largest = search.largest_batch(config, 8, compile_step(config), compile_step)
     assert largest == {"fits": None, "fails": 8}
 
 
@@ -160,20 +160,20 @@ def test_switches_are_tried_until_one_is_enough(tiny):
     def compile_step(config):
         used = 40 * GIB / config.train.microbatches
         fits = used < 16 * GIB
-        return plan.Attempt(fits, used, None if fits else 16 * GIB, used, 0, "", Work(), 1.0)
+        return attempts.Attempt(fits, used, None if fits else 16 * GIB, used, 0, "", Work(), 1.0)
 
     config = override(tiny, {"train.batch_size": 64})
-    found = plan.remedies(config, 8, 100, compile_step(config), compile_step)
+    found = search.remedies(config, 8, 100, compile_step(config), compile_step)
     assert found == [
         {"overrides": {"model.dtype": "bfloat16"}, "fits": False, "total": 40 * GIB},
         {"overrides": {"train.microbatches": 4}, "fits": True, "total": 10 * GIB},
     ]
     large = override(config, {"model.name": "resnet18", "train.batch_size": 8})
     usual = [{"model.dtype": "bfloat16"}, {"train.remat": True}]
-    assert plan.remedy_overrides(large, 8, 126_689, compile_step(large)) == usual
+    assert search.remedy_overrides(large, 8, 126_689, compile_step(large)) == usual
     # A bank so large that the similarities of 256 anchors weigh something.
     fewer = [{"train.chunk": 32}, *usual]
-    assert plan.remedy_overrides(large, 8, 1_281_167, compile_step(large)) == fewer
+    assert search.remedy_overrides(large, 8, 1_281_167, compile_step(large)) == fewer
 
 
 @pytest.mark.parametrize(
