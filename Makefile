@@ -47,13 +47,13 @@ $(VENV)-plan/ready: setup.cfg pyproject.toml
 	$(VENV)-plan/bin/python -m pip install --quiet --editable '.[dev,plan,plan-gpu]'
 	touch $@
 
-# docs/plan.md anew; needs `pip install -e '.[plan]'` and, on two cores, hours.
+# docs/plan.md anew; an hour or two on two cores.
 PLANS ?= docs/plans
 TOPOLOGIES ?= v5e:2x4 v5e:8x8 v5e:16x16 v4:4x4x4 v5p:4x4x4 v6e:8x8
-plans: $(VENV)/ready
+plans: $(VENV)-plan/ready
 	for topology in $(TOPOLOGIES); do \
 	  for run in cifar10.py:views,4096 cifar10.py:views,65536 imagenet100.py,4096 imagenet100.py,65536; do \
-	    $(RUN) main.py plan --config=configs/$${run%,*} --config.train.batch_size=$${run#*,} \
+	    $(VENV)-plan/bin/python main.py plan --config=configs/$${run%,*} --config.train.batch_size=$${run#*,} \
 	      --topology=$$topology --workdir=$(PLANS) || exit 1; \
 	  done; \
 	done

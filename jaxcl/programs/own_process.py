@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import Any
 
 from ml_collections import ConfigDict
+
+from jaxcl.programs.attempts import Attempt
 
 # What a compiler of Google's prints when it gets a signal: why, and in which function.
 WHY = re.compile(r"\*\*\* (SIG[A-Z]+(?: [A-Z]+)*)[^*]*\*\*\*")
@@ -26,7 +27,7 @@ class Crash(Exception):
     """The compiler ended with a signal; the text says which, and where."""
 
 
-def attempt(config: ConfigDict, topology: str, together: int, room: float | None) -> Any:
+def attempt(config: ConfigDict, topology: str, together: int, room: float | None) -> Attempt:
     """As `jaxcl.programs.attempts.attempt`, for the devices of a topology.
 
     Args:
