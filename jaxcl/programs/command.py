@@ -78,7 +78,7 @@ def run(
 
 
 def _failed(code: int, error: Exception, peers: "Peers | None") -> int:
-    print(f"error: {error}", file=sys.stderr)
+    sys.stderr.write(f"error: {error}\n")  # at once, as threads of the libraries may write too
     if peers is not None:
         peers.fail(code, str(error))
     return code

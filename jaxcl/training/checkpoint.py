@@ -8,7 +8,10 @@ All processes of a run call every function here together; the directory is one t
 """
 
 import contextlib
+import functools
+import logging
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +36,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: pathlib.Path, keep: int = 2):
+        _quieten_writers()
         self._directory = paths.absolute(paths.parse(directory))
         self._options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, create=True, cleanup_tmp_directories=True
@@ -181,6 +185,25 @@ class Checkpoints:
         self._manager.close()
         self._manager = ocp.CheckpointManager(self._directory, options=self._options)
         return aside
+
+
+@functools.cache
+def _quieten_writers() -> None:
+    """Leave a failed write to `SaveFailed`.
+
+    The first write that fails ends the event loop of all of them; each of the others then prints a stack from a thread
+    of its own, at any time, in the middle of any line.
+    """
+    before = sys.unraisablehook
+
+    def hook(event: Any) -> None:
+        orphan = isinstance(event.exc_value, RuntimeError) and event.object is None
+        if not (orphan and str(event.exc_value) == "Event loop is closed"):
+            before(event)
+
+    sys.unraisablehook = hook
+    unread = "exception was never retrieved"
+    logging.getLogger("asyncio").addFilter(lambda record: unread not in record.getMessage())
 
 
 def _from_first(value: int) -> int:
