@@ -235,24 +235,25 @@ def per_device(function: Callable, mesh: Mesh, split_arguments: Sequence[bool]) 
     return apply
 
 
-def deal(array: jax.Array, hands: int, together: int, mesh: Mesh) -> jax.Array:
+def deal(array: jax.Array, hands: int, mesh: Mesh) -> jax.Array:
     """Inside a jitted step: rows ``[n@data, ...]`` dealt into microbatches ``[hands, n/hands@data, ...]``.
 
-    Of the groups of ``together`` consecutive rows, number i goes to microbatch i modulo ``hands``: on any number of
-    devices the same rows meet, and none leaves its device.
+    Row i goes to microbatch i modulo ``hands``: on any number of devices the same rows meet; none leaves its device.
     """
     if hands == 1:
         return array[None]
 
     def of_device(rows: jax.Array) -> jax.Array:
-        dealt = rows.reshape(-1, hands, together, *rows.shape[1:]).swapaxes(0, 1)
-        return dealt.reshape(hands, -1, *rows.shape[1:])
+        return rows.reshape(-1, hands, *rows.shape[1:]).swapaxes(0, 1)
 
     return _map(of_device, SPLIT, PartitionSpec(None, DATA), mesh)(array)
 
 
 def collect(dealt: jax.Array, together: int, mesh: Mesh) -> jax.Array:
-    """The inverse of `deal`: ``[hands, n/hands@data, ...]`` to ``[n@data, ...]`` in the rows' own order."""
+    """The inverse of `deal`: ``[hands, k*n/hands@data, ...]`` to ``[k*n@data, ...]`` in the rows' own order.
+
+    ``together`` is k, the consecutive rows that were made of each row dealt.
+    """
     hands = dealt.shape[0]
     if hands == 1:
         return dealt[0]

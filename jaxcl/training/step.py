@@ -1,6 +1,7 @@
 """One step: views, forward, loss, update. One jitted function over the mesh."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +38,7 @@ class Parts(NamedTuple):
       share: what the rows of the loss share; None if they are independent.
       share_first: whether what they share stays as it was in the first step.
       log_multiplier: whether the coupling multiplier q_B is logged.
-      microbatches: parts in which the encoder takes the batch; the loss is that of the whole.
+      microbatches: parts in which views are made and encoded; the loss is that of the whole.
       chunk: anchors of a device at a time, where similarities are streamed.
     """
 
@@ -127,20 +128,18 @@ def build_step(parts: Parts, mesh: jax.sharding.Mesh) -> Step:
     """
 
     def step(state: TrainState, batch: dict[str, Array], hyper: Hyper):
-        make_views = per_device(parts.views, mesh, (False, True, True))
         key = jax.random.fold_in(hyper.key, state.step)
-        views = make_views(key, batch["image"], batch["index"])
-        images = views.reshape(-1, *views.shape[2:])
+        make_views = partial(per_device(parts.views, mesh, (False, True, True)), key)
 
         def objective(params: Any):
             variables = {"params": params, "batch_stats": state.batch_stats}
             projections, batch_stats = encode(
                 parts.apply,
                 variables,
-                images,
+                make_views,
+                (batch["image"], batch["index"]),
                 mesh,
                 microbatches=parts.microbatches,
-                views=parts.candidates.views,
             )
             projections = normalize(projections)
             contrasts = parts.candidates.contrast(

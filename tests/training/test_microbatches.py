@@ -8,6 +8,7 @@ import pytest
 from jaxcl import sharding
 from jaxcl.losses import LOSSES, normalize
 from jaxcl.models import build_model
+from jaxcl.training import microbatches
 from jaxcl.training.microbatches import encode
 from tests.training.conftest import run_tiny
 
@@ -50,6 +51,10 @@ def network():
     return model, variables, images
 
 
+def as_they_are(views):
+    return views
+
+
 def test_each_part_has_its_own_batch_norm_statistics_and_their_mean_is_kept(network):
     """Parts of two views: images 0, 2, 4, ... make the first part, 1, 3, 5, ... the second."""
     model, variables, images = network
@@ -62,9 +67,9 @@ def test_each_part_has_its_own_batch_norm_statistics_and_their_mean_is_kept(netw
         kept.append(statistics)
     mesh = sharding.make_mesh()
     with jax.set_mesh(mesh):
-        split = jax.device_put(images, sharding.split(mesh))
+        split = jax.device_put(images.reshape(16, 2, 8, 8, 1), sharding.split(mesh))
         found, statistics = jax.jit(
-            lambda v, x: encode(model.apply, v, x, mesh, microbatches=2, views=2)
+            lambda v, x: encode(model.apply, v, as_they_are, (x,), mesh, microbatches=2)
         )(sharding.place(variables, mesh), split)
     np.testing.assert_allclose(found, expected, atol=EXACT)
     for now, a, b in zip(*map(leaves, (statistics, *kept)), strict=True):
@@ -94,26 +99,40 @@ def test_gradients_accumulated_over_parts_would_be_those_of_a_smaller_batch(netw
 def test_dealing_and_collecting_give_back_the_rows_in_order():
     mesh = sharding.make_mesh()
     with jax.set_mesh(mesh):
-        rows = jax.device_put(np.arange(64, dtype=np.int32), sharding.split(mesh))
-        dealt = jax.jit(lambda x: sharding.deal(x, 2, 2, mesh))(rows)
-        np.testing.assert_array_equal(np.asarray(dealt)[1, :6], [2, 3, 6, 7, 10, 11])
-        back = jax.jit(lambda x: sharding.collect(x, 2, mesh))(dealt)
+        rows = jax.device_put(np.arange(32, dtype=np.int32), sharding.split(mesh))
+        dealt = jax.jit(lambda x: sharding.deal(x, 2, mesh))(rows)
+        np.testing.assert_array_equal(np.asarray(dealt)[1, :4], [1, 3, 5, 7])
+
+        def double(part):  # two rows of each, as of two views
+            return jnp.stack([2 * part, 2 * part + 1], axis=-1).reshape(2, -1)
+
+        back = jax.jit(lambda x: sharding.collect(double(sharding.deal(x, 2, mesh)), 2, mesh))(rows)
     np.testing.assert_array_equal(back, np.arange(64))
 
 
-def test_parts_need_less_memory():
+@pytest.mark.parametrize("loop", [False, True])
+def test_parts_need_less_memory(loop, monkeypatch):
+    """In a loop, as on a TPU or GPU, less than the views of the batch alone: only those of a part are ever there."""
+    monkeypatch.setattr(microbatches, "_written_out", lambda mesh: not loop)
     sizes = {}
-    model = build_model("small_conv", channels=(32, 32), pool="mean", dimension=8)
+    model = build_model("small_conv", channels=(8, 8), pool="mean", dimension=8)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), (32, 32, 3)))
     mesh = sharding.make_mesh(jax.devices()[:1])
     variables = sharding.lay_out(variables, sharding.everywhere(mesh))
-    images = jax.ShapeDtypeStruct((512, 32, 32, 3), jnp.float32, sharding=sharding.split(mesh))
+    images = jax.ShapeDtypeStruct((256, 32, 32, 3), jnp.uint8, sharding=sharding.split(mesh))
+
+    def views(images):
+        first = images.astype(jnp.float32) / 255
+        return jnp.stack([first, first[:, :, ::-1]], axis=1)
+
     with jax.set_mesh(mesh):
         for k in (1, 8):
 
             def objective(v, x, k=k):
-                return (encode(model.apply, v, x, mesh, microbatches=k, views=2)[0] ** 2).mean()
+                return (encode(model.apply, v, views, (x,), mesh, microbatches=k)[0] ** 2).mean()
 
             compiled = jax.jit(jax.grad(objective)).lower(variables, images).compile()
             sizes[k] = compiled.memory_analysis().temp_size_in_bytes
     assert sizes[8] < 0.5 * sizes[1]
+    if loop:
+        assert sizes[8] < 2 * 4 * images.size
