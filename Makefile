@@ -32,7 +32,7 @@ test-all: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS) --slow
 
 test-hosts: $(VENV)/ready
-	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py
+	$(RUN) -m pytest -q --hosts tests/programs/test_multihost.py tests/programs/test_buckets.py
 
 # What `plan` compiles for TPUs and GPUs, with their compilers in an environment of their own: beside libtpu, jax would
 # look for a TPU.

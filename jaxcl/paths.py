@@ -45,8 +45,12 @@ def parse(name: Name) -> pathlib.Path:
         raise ValueError(f"{text} names no bucket; say gs://bucket/folder")
     if importlib.util.find_spec("gcsfs") is None:
         raise ValueError(f"{text} is read and written with gcsfs, which is not installed; {REMEDY}")
+    import fsspec.config
     from etils import epath
 
+    # gcsfs would remember the listing of a folder for as long as the process lives, whatever tensorstore or another
+    # process writes there.
+    fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
     return cast(pathlib.Path, epath.Path(f"gs://{inside}"))
 
 

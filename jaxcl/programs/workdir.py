@@ -76,6 +76,8 @@ def _claim(workdir: pathlib.Path, config: ConfigDict, force: bool) -> bool:
         if not (isinstance(error, OSError) or paths.is_remote(workdir)):
             raise
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
+        if paths.is_remote(workdir) and isinstance(error, FileNotFoundError):
+            reason = "there is no such bucket"  # gcsfs names an address only
         raise ValueError(f"cannot write to workdir {workdir}: {reason}") from None
     path = workdir / "config.json"
     if not path.is_file():

@@ -53,14 +53,24 @@ class MetricsFile:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write what is not written yet.
+
+        Raises:
+          OSError: it could not be written, for want of space or of the right to.
+        """
         if not self._new:
             return
-        if paths.is_remote(self._path):
-            self._written += self._new
-            paths.write_text(self._path, self._written)
-        else:
-            paths.append_text(self._path, self._new)
+        try:
+            if paths.is_remote(self._path):
+                paths.write_text(self._path, self._written + self._new)
+                self._written += self._new
+            else:
+                paths.append_text(self._path, self._new)
+        except Exception as error:  # gcsfs has errors of its own
+            raise OSError(
+                f"cannot write {self._path}: {' '.join(str(error).split())[:300]}. Once there is space and the right "
+                "to write, the same command goes on from the last checkpoint"
+            ) from error
         self._new, self._last = "", time.monotonic()
 
 
