@@ -53,6 +53,15 @@ def test_what_is_missing_is_said_before_anything_compiles(tiny, monkeypatch):
         pretrain.run(tiny, "s3://runs")
 
 
+def test_tensorflow_is_not_asked_where_it_is_installed(bucket, tmp_path, monkeypatch):
+    package = tmp_path / "installed" / "tensorflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('imported')\n")
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delenv("EPATH_USE_TF", raising=False)
+    assert not paths.parse("gs://runs/nothing").exists()
+
+
 def test_rows_are_appended_to_an_object(bucket):
     workdir = paths.parse("gs://runs/one")
     append_rows(workdir, [{"row": 1}])
