@@ -30,6 +30,8 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 # Groups of one device each, listed or counted.
 _ALONE = re.compile(r"replica_groups=(?:\{(?:\{\d+\},?)+\}|\[\d+,1\]<=)")
+# A TPU's collective that goes on beside other work stands once in each of these pieces of work.
+_CHAIN = re.compile(r"channel_id=(\d+).*\bchain_id=\"(\d+)\"")
 _LIMIT = re.compile(r"= s32\[\]\S* constant\((\d+)\)")
 
 
@@ -54,11 +56,16 @@ def collectives(text: str) -> list[Collective]:
       text: of the compiled program, as XLA prints it.
     """
     found: dict[str, list[tuple[int, int]]] = {kind: [] for kind in COLLECTIVES}
+    chains = set()
     for line, times in _executed(text):
         match = _COLLECTIVE.search(line)
         # jax 0.12 leaves a sum over a group of one device in the program; it moves nothing.
         if not match or _ALONE.search(line):
             continue
+        if chain := _CHAIN.search(line):
+            if chain.groups() in chains:
+                continue
+            chains.add(chain.groups())
         sizes = [_bytes(*shape) for shape in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", match[1])]
         # The two halves of an asynchronous gather name operand and result; the result is the larger.
         found[match[2]].append((times, max(sizes) if match[3] else sum(sizes)))

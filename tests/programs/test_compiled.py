@@ -23,6 +23,19 @@ def test_bytes_of_collectives_are_those_of_their_results():
     assert collectives(text) == [("all-gather", 2, 8192 + 32), ("all-reduce", 2, 40 + 20)]
 
 
+def test_a_gather_that_goes_on_beside_other_work_is_one():
+    """As the TPU compiler writes it: once in the work that it starts with, and again in each that it goes on beside."""
+    piece = """
+%fusion.{i} (p: f32[2,4]) -> f32[16,4] {{
+  ROOT %g.{i} = f32[16,4] all-gather(%p), channel_id={channel}, frontend_attributes={{chain_id="0"}}
+}}
+"""
+    pieces = "".join(piece.format(i=i, channel=7 if i < 3 else 8) for i in range(4))
+    calls = "".join(f"  %c.{i} = f32[16,4] fusion(%p), calls=%fusion.{i}\n" for i in range(4))
+    text = f"{pieces}ENTRY %main (p: f32[2,4]) -> f32[16,4] {{\n{calls}}}\n"
+    assert collectives(text) == [("all-gather", 2, 2 * 256)]
+
+
 # As the TPU's compiler writes a loop of 4 trips within one of 3, and a loop whose trips nobody knows.
 LOOPS = """
 %inner_body (p: (s32[], f32[4])) -> (s32[], f32[4]) {
