@@ -1,12 +1,9 @@
-"""Several local processes, which are several hosts to JAX: how tests start them and what they left."""
+"""Several local processes, which are several hosts to JAX: how tests start them."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
-import jax
-import numpy as np
 import pytest
 
 from tests.programs.conftest import ROOT, TINY
@@ -47,20 +44,3 @@ def launch(processes: int, devices: int, *command: str) -> subprocess.CompletedP
     return subprocess.run(
         own, env=environment(), capture_output=True, text=True, timeout=550, check=False
     )
-
-
-def arrays(workdir: pathlib.Path, step: int) -> list[np.ndarray]:
-    """Every array of a checkpoint, optimizer and all."""
-    import orbax.checkpoint as ocp
-
-    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    trees = []
-    for item in ("model", "training"):
-        path = workdir / "checkpoints" / str(step) / item
-        with ocp.StandardCheckpointer() as reader:
-            meta = reader.metadata(path).item_metadata.tree
-            abstract = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), meta
-            )
-            trees.append(reader.restore(path, abstract))
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(trees)]

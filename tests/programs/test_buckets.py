@@ -12,7 +12,8 @@ import pytest
 from jaxcl.data.sources import load_source
 from jaxcl.training.log import read_lines
 from tests.programs.conftest import ROOT
-from tests.programs.processes import LONG, SHORT, arrays, compiled_once, environment, flags, launch
+from tests.programs.processes import LONG, SHORT, compiled_once, environment, flags, launch
+from tests.programs.saved import arrays
 from tests.storage import Storage, serve
 
 __all__ = ["compiled_once"]  # applies to every test here

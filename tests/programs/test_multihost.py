@@ -19,7 +19,8 @@ import pytest
 from jaxcl.programs import pretrain
 from jaxcl.training.log import read_lines
 from tests.programs.conftest import ROOT, TINY
-from tests.programs.processes import LONG, SHORT, arrays, compiled_once, environment, flags, launch
+from tests.programs.processes import LONG, SHORT, compiled_once, environment, flags, launch
+from tests.programs.saved import arrays
 from tests.programs.test_cells import check_same_numbers
 
 __all__ = ["compiled_once"]  # applies to every test here
