@@ -156,6 +156,10 @@ def test_the_readme_says_of_a_plan_what_its_file_says():
     milliseconds = 1e3 * large["estimate"]["step"]
     words = f"takes {large['memory']['total'] / gib:.3g} GiB and at least {milliseconds:.3g} ms"
     assert large["fits"] and words in TEXT
+    parts = plans["configs-imagenet100_65536_v5e-2x4_train.microbatches-32"]
+    assert parts["fits"] and parts["topology"] == small["topology"]
+    words = f"with `--config.train.microbatches=32`, in {parts['memory']['total'] / gib:.3g} GiB"
+    assert words in TEXT
     topologies = {plan["topology"] for plan in plans.values()}
     assert len({plan["config"] for plan in plans.values()}) == 3 and len(topologies) > 6
     assert "plans of three configs on six topologies and more" in TEXT
