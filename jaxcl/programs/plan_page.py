@@ -66,10 +66,10 @@ def advice(found: dict[str, Any]) -> list[str]:
     batch, text = found.get("largest_batch"), []
     if batch is None:
         text.append(found["reason"])
-    elif batch["fits"]:
-        text.append(f"batch {batch['fits']:,} fits ({batch['fails']:,} does not)")
     else:
-        text.append(f"no batch fits; {batch['fails']:,} does not")
+        smaller = f"batch {batch['fits']:,} fits" if batch["fits"] else "no batch was seen to fit"
+        failed = "crashes the compiler" if batch.get("crashed") else "does not"
+        text.append(f"{smaller} ({batch['fails']:,} {failed})")
     for remedy in found["remedies"]:
         flags = " ".join(f"{name}={value}" for name, value in remedy["overrides"].items())
         used = f", {size(remedy['total'])}" if remedy["total"] else ""

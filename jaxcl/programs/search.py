@@ -26,6 +26,10 @@ def largest_batch(
       least: the devices over which a batch is split.
       first: what the compiler said of that.
       compile_step: for other batches.
+
+    Returns:
+      ``fits`` (None if nothing did), ``fails``, and ``crashed`` where the compiler crashed on that one, which tells
+      nothing about memory.
     """
     fails, fits = config.train.batch_size, 0
     seen = [(fails, first)]
@@ -37,7 +41,8 @@ def largest_batch(
         tried = compile_step(override(config, {"train.batch_size": guess}))
         seen.append((guess, tried))
         fits, fails = (guess, fails) if tried.fits else (fits, guess)
-    return {"fits": fits or None, "fails": fails}
+    found = {"fits": fits or None, "fails": fails}
+    return found | ({"crashed": True} if dict(seen)[fails].crashed else {})
 
 
 def _guess(seen: list[tuple[int, Attempt]], fits: int, fails: int) -> int:

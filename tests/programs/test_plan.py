@@ -149,6 +149,19 @@ def test_the_search_does_not_creep_where_the_compiler_packs_what_nearly_fits(tin
     assert largest["fits"] >= 0.6 * most and largest["fails"] <= 2 * most
 
 
+def test_a_batch_at_which_the_compiler_crashes_is_told_from_one_that_does_not_fit(tiny, found):
+    def compile_step(config):
+        fits = config.train.batch_size <= 16
+        used = GIB if fits else 0.0
+        return attempts.Attempt(fits, used, None, used, 0.0, "", Work(), 1.0, crashed=not fits)
+
+    config = override(tiny, {"train.batch_size": 64})
+    largest = search.largest_batch(config, 8, compile_step(config), compile_step)
+    assert largest == {"fits": 16, "fails": 24, "crashed": True}
+    made = found[0] | {"fits": False, "reason": "", "remedies": [], "largest_batch": largest}
+    assert plan_page.advice(made) == ["batch 16 fits (24 crashes the compiler)"]
+
+
 def test_where_not_even_one_image_fits_the_search_says_so(tiny):
     compile_step = compiler(0.5 * GIB, GIB)
     config = override(tiny, {"train.batch_size": 64})
