@@ -107,16 +107,22 @@ def test_a_run_in_a_bucket_ends_with_the_bits_of_one_in_a_folder_whatever_hits_i
     assert logged == sorted(set(logged)) and set(logged) >= set(range(2, 161, 2))
 
 
-@pytest.mark.hosts
-def test_a_grid_in_a_bucket_has_its_rows_and_report_there(storage, tmp_path):
-    grid = tmp_path / "two.py"
-    grid.write_text(
+@pytest.fixture
+def grid(tmp_path) -> list[str]:
+    """Flags of a sweep of two cells."""
+    path = tmp_path / "two.py"
+    path.write_text(
         "from configs.digits import get_config\n"
         "def sweep():\n"
         "    return [{'loss.temperature': 0.05}, {'loss.temperature': 0.5}]\n"
     )
     quick = flags({**SHORT, "evaluate.untrained": False, "evaluate.pixels": False})[1:]
-    done = launch(2, 1, "sweep", "--workdir=gs://runs/grid", f"--config={grid}", *quick)
+    return [f"--config={path}", *quick]
+
+
+@pytest.mark.hosts
+def test_a_grid_in_a_bucket_has_its_rows_and_report_there(storage, tmp_path, grid):
+    done = launch(2, 1, "sweep", "--workdir=gs://runs/grid", *grid)
     assert done.returncode == 0, done.stdout + done.stderr
     copy = storage.download("runs", tmp_path / "bucket") / "grid"
     assert "<img" in (copy / "report/index.html").read_text()
@@ -125,9 +131,21 @@ def test_a_grid_in_a_bucket_has_its_rows_and_report_there(storage, tmp_path):
         assert {row["program"] for row in rows} == {"probe", "analyze"}
     # The same command finds everything done.
     count = len(storage.writes)
-    again = launch(2, 1, "sweep", "--workdir=gs://runs/grid", f"--config={grid}", *quick)
+    again = launch(2, 1, "sweep", "--workdir=gs://runs/grid", *grid)
     assert again.returncode == 0, again.stdout + again.stderr
     assert not [name for name in storage.writes[count:] if "checkpoints" in name]
+
+
+@pytest.mark.hosts
+def test_cells_as_jobs_of_their_own_find_one_another_in_a_bucket(storage, grid):
+    own = [sys.executable, str(ROOT / "main.py"), "sweep", "--workdir=gs://runs/jobs", *grid]
+    jobs = [
+        subprocess.Popen([*own, "--devices=1", f"--cell={cell}"], env=environment())
+        for cell in (0, 1)
+    ]
+    assert [job.wait(timeout=300) for job in jobs] == [0, 0]
+    report = storage.buckets["runs"]["jobs/report/index.html"].data.decode()
+    assert "0.05" in report and "0.5<" in report
 
 
 @pytest.mark.hosts
