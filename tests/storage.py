@@ -273,6 +273,7 @@ def serve(*buckets: str, port: int = 0) -> Iterator[tuple[Storage, dict[str, str
     thread.start()
     names = ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL")  # of gcsfs; of tensorstore
     settings = dict.fromkeys(names, address)
+    settings |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")
     settings["GOOGLE_AUTH_TOKEN_FOR_TESTING"] = "none"  # else tensorstore looks for credentials
     settings["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # asks what only Google answers
     try:
