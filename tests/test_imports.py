@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.programs.conftest import ROOT
 
 CODE = """
@@ -31,6 +33,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_no_program_imports_tensorflow_while_it_runs(tmp_path):
     from tests.programs.conftest import TINY
 

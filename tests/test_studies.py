@@ -84,6 +84,7 @@ def cells_of_both_studies() -> list:
     return cells
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("study", "cell"), cells_of_both_studies())
 def test_every_loss_of_both_studies_takes_real_steps(study, cell, colours, tmp_path):
     config = small(study, colours, **cell, **{"evaluate.solver": "lbfgs"})
