@@ -45,9 +45,8 @@ def parse(name: Name) -> pathlib.Path:
         raise ValueError(f"{text} names no bucket; say gs://bucket/folder")
     if importlib.util.find_spec("gcsfs") is None:
         raise ValueError(f"{text} is read and written with gcsfs, which is not installed; {REMEDY}")
-    os.environ.setdefault(
-        "EPATH_USE_TF", "false"
-    )  # etils would prefer TensorFlow where it is installed
+    # etils would prefer TensorFlow where it is installed.
+    os.environ.setdefault("EPATH_USE_TF", "false")
     import fsspec.config
     from etils import epath
 
